@@ -1,0 +1,1 @@
+"""Layer 7: the `shmq` command line, one file a noun."""

@@ -1,0 +1,138 @@
+"""How we compile: `@kernel` marks a function for Numba, `compile_kernels()` compiles them all, once.
+
+A kernel's annotations are its signature, so that nothing is compiled by surprise with other types:
+
+    int      int64         Words      int64[::1]       Bytes      uint8[::1]
+    float    float64       IntArray   int32[::1]       ReadBytes  read-only uint8[::1]
+    bool     boolean       None       void             a NamedTuple of the above
+
+Importing compiles nothing. The supervisor calls `compile_kernels()` before it forks anybody, so each
+worker inherits machine code and none compiles. The compiled code is cached in a directory named after a
+hash of all source that kernels can reach, because Numba's own key misses a constant or callee changed in
+another file.
+
+Kernels release the GIL, follow C's rules for division (`error_model="numpy"`), allocate nothing and read
+no clock. With `NUMBA_DISABLE_JIT=1` each runs as plain Python instead, for coverage and the debugger.
+"""
+
+import gc
+import hashlib
+import inspect
+import os
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start a thread, and a thread forbids fork
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+Words: TypeAlias = NDArray[np.int64]
+IntArray: TypeAlias = NDArray[np.int32]
+Bytes: TypeAlias = NDArray[np.uint8]
+ReadBytes: TypeAlias = "_ReadBytes"
+
+JIT_ENABLED: Final[bool] = not getattr(numba.config, "DISABLE_JIT", False)
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_kernels: list[tuple[Any, Any]] = []
+
+
+class _ReadBytes(np.ndarray[Any, np.dtype[np.uint8]]):
+    """A marker for annotations: bytes that the kernel may only read (a write does not compile)."""
+
+
+_TYPES: Final[dict[Any, Any]] = {
+    int: types.int64,
+    float: types.float64,
+    bool: types.boolean,
+    None: types.void,
+    type(None): types.void,
+    Words: types.int64[::1],
+    IntArray: types.int32[::1],
+    Bytes: types.uint8[::1],
+    _ReadBytes: types.Array(types.uint8, 1, "C", readonly=True),
+}
+
+
+def kernel(function: _Function) -> _Function:
+    """Mark a function for compilation with the signature that its annotations state."""
+    if not JIT_ENABLED:
+        return function
+    _choose_cache_directory()
+    compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    _kernels.append((compiled, function))
+    return typing.cast("_Function", compiled)
+
+
+def compile_kernels() -> Iterator[tuple[str, int, int]]:
+    """Compile each kernel imported so far, or load it from the cache.
+
+    Yields:
+        (qualified name, how many are done, how many there are), after each one.
+    """
+    total = len(_kernels)
+    for done, (compiled, function) in enumerate(_kernels, start=1):
+        signature = _signature(function)
+        if signature.args not in compiled.overloads:
+            compiled.compile(signature)
+        yield f"{function.__module__}.{function.__qualname__}", done, total
+    _forget_compiler_garbage()
+
+
+def cache_directory() -> Path:
+    """Where machine code of this very source is kept, below `$SHMQ_CACHE_DIR` or the user's cache folder."""
+    root = os.environ.get("SHMQ_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "shmq" / f"kernels-{_source_hash()}"
+
+
+def _signature(function: Callable[..., Any]) -> Any:
+    hints = typing.get_type_hints(function)
+    names = list(inspect.signature(function).parameters)
+    return _numba_type(hints["return"])(*(_numba_type(hints[name]) for name in names))
+
+
+def _numba_type(annotation: Any) -> Any:
+    if annotation in _TYPES:
+        return _TYPES[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields"):
+        hints = typing.get_type_hints(annotation)
+        return types.NamedTuple([_numba_type(hints[name]) for name in annotation._fields], annotation)
+    if typing.get_origin(annotation) is tuple:
+        return types.Tuple([_numba_type(each) for each in typing.get_args(annotation)])
+    supertype = getattr(annotation, "__supertype__", None)  # a NewType, such as LogPosition
+    if supertype is not None:
+        return _numba_type(supertype)
+    raise TypeError(f"no kernel type for the annotation {annotation!r}")
+
+
+_KERNEL_PACKAGES: Final = frozenset({"memory", "ring", "store", "shared"})
+_hash_found: list[str] = []
+
+
+def _source_hash() -> str:
+    if not _hash_found:
+        digest = hashlib.sha256()
+        package = Path(__file__).parent
+        for path in sorted(package.rglob("*.py")):
+            source = path.read_bytes()
+            if path.parent.name in _KERNEL_PACKAGES or b"@kernel" in source:
+                digest.update(str(path.relative_to(package)).encode() + source)
+        digest.update(f"{numba.__version__} {np.__version__}".encode())
+        _hash_found.append(digest.hexdigest()[:16])
+    return _hash_found[0]
+
+
+def _choose_cache_directory() -> None:
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        setattr(numba.config, "CACHE_DIR", str(cache_directory()))  # noqa: B010 - Numba makes it at run time
+
+
+def _forget_compiler_garbage() -> None:
+    """Leave nothing of the compiler's for a later garbage collection to copy into each worker."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,1 @@
+"""Layer 1: bytes that processes share, and the order in which they may be touched."""

@@ -1,0 +1,62 @@
+"""The kernel's services that a nopython function calls for itself, through libc.
+
+`futex_wait` and `futex_wake` act on the low half of a 64-bit word (the machine is little-endian, which is
+checked at import). They take no FUTEX_PRIVATE flag: the word is shared between processes.
+"""
+
+import ctypes
+import os
+import platform
+import sys
+from typing import Any, Final
+
+import numpy as np
+from numba import types
+
+from shmq.jit import JIT_ENABLED, kernel
+from shmq.memory.block import address_of
+
+_FUTEX_NUMBERS: Final = {"x86_64": 202, "aarch64": 98}
+_FUTEX: Final = _FUTEX_NUMBERS[platform.machine()]
+_FUTEX_WAIT: Final = 0
+_FUTEX_WAKE: Final = 1
+
+assert sys.byteorder == "little", "a futex word is the low half of a native 64-bit word"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+_SYSCALL_WORDS = (types.int64,) * 7
+
+
+def _syscall_from_python(*words: int) -> int:
+    return int(_libc.syscall(*(ctypes.c_long(word) for word in words)))
+
+
+_syscall: Any = (
+    types.ExternalFunction("syscall", types.int64(*_SYSCALL_WORDS)) if JIT_ENABLED else _syscall_from_python
+)
+
+
+@kernel
+def _futex(word: int, operation: int, value: int, timeout: int) -> int:
+    return int(_syscall(_FUTEX, word, operation, value, timeout, 0, 0))
+
+
+def futex_wait(word: int, expected: int, timeout_ns: int) -> None:
+    """Sleep while the word holds `expected`, until woken, a signal arrives, or the time is over."""
+    timespec = np.array(divmod(timeout_ns, 1_000_000_000), dtype=np.int64)
+    _futex(word, _FUTEX_WAIT, expected, address_of(timespec))
+
+
+def futex_wake(word: int, sleepers: int = 1) -> None:
+    """Wake up to so many sleepers on the word."""
+    _futex(word, _FUTEX_WAKE, sleepers, 0)
+
+
+def preallocate(descriptor: int, offset_bytes: int, size_bytes: int) -> None:
+    """Reserve blocks for a range of a file.
+
+    Raises:
+        OSError: ENOSPC on a full disk, instead of a SIGBUS at some later store into a mapping.
+    """
+    os.posix_fallocate(descriptor, offset_bytes, size_bytes)

@@ -1,0 +1,1 @@
+"""Layer 4: the name server: who serves which topic."""

@@ -1,0 +1,1 @@
+"""Layer 2: rings of records between processes."""

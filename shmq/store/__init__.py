@@ -1,0 +1,1 @@
+"""Layer 2: the commit log, and what is derived from it."""

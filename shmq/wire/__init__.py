@@ -1,0 +1,1 @@
+"""Layer 2: RocketMQ remoting: bytes in, commands out."""
