@@ -1,0 +1,166 @@
+"""Config: every setting of a broker, in one frozen dataclass that is right or does not exist.
+
+The fields stand in groups, in `broker_settings` and `host_settings`; each is declared with `setting()`, which holds
+its default, its text and RocketMQ's key for it. `__post_init__` fills in what follows from other fields, then checks
+each field by its rule and all of them against each other; it raises SettingError, a ConfigError. Where values come
+from is the matter of `shmq.config.sources`.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from shmq.config.addresses import (
+    PORT_MAX,
+    is_wildcard,
+    join_address,
+    outside_address,
+    split_address,
+)
+from shmq.config.broker_settings import (
+    NAMESRV_LISTEN_DEFAULT,
+    AddressSettings,
+    ServiceSettings,
+    UpkeepSettings,
+)
+from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
+from shmq.config.setting import OFF, SettingError, setting_of
+from shmq.config.units import KIB, read_ms
+
+QUEUE_ENTRY_BYTES: Final = 20
+RECORD_OVERHEAD_BYTES_MAX: Final = 64 * KIB  # beside a record's body: fixed fields, topic, properties
+VIP_PORT_DISTANCE: Final = 2
+PATHS: Final = ("store_root", "commit_log_directory", "log_directory", "namesrv_kv_path", "ready_file")
+
+# The first base is the last group: dataclasses collect fields from the far end of the bases.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(
+    ProcessSettings, NetworkSettings, UpkeepSettings, ServiceSettings, StoreSettings, AddressSettings
+):
+    """All settings of one broker; docs/configuration.md is generated from them."""
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from other settings, then check the whole."""
+        self._complete()
+        for declared in fields(self):
+            rule = setting_of(declared).rule
+            value = getattr(self, declared.name)
+            if not rule.holds(value):
+                raise SettingError((declared.name,), value, rule.words)
+        self._check_role()
+        self._check_ports()
+        self._check_sizes()
+
+    @property
+    def listen_host(self) -> str:
+        """The host part of `listen`."""
+        return split_address(self.listen)[0]
+
+    @property
+    def listen_port(self) -> int:
+        """The port part of `listen`."""
+        return split_address(self.listen)[1]
+
+    @property
+    def vip_port(self) -> int:
+        """The port of the VIP channel, whether or not it is enabled."""
+        return self.listen_port - VIP_PORT_DISTANCE
+
+    @property
+    def ha_port(self) -> int:
+        """The port on which replicas connect."""
+        return self.listen_port + 1
+
+    @property
+    def namesrv_listens(self) -> bool:
+        """Whether the embedded name server runs."""
+        return self.namesrv_listen != OFF
+
+    @property
+    def console_listens(self) -> bool:
+        """Whether the HTTP console runs."""
+        return self.console_listen != OFF
+
+    @property
+    def delay_levels_ms(self) -> tuple[int, ...]:
+        """The delay of each level; level 1 is at index 0."""
+        return tuple(read_ms(level) for level in self.message_delay_levels.split(" "))
+
+    def effective_advertised_address(self) -> str:
+        """Return the host:port that clients are told to dial, and that message ids carry."""
+        advertised = self.advertised_address
+        if advertised.startswith("[") or advertised.count(":") == 1:
+            return advertised
+        if advertised:
+            return join_address(advertised, self.listen_port)
+        if not is_wildcard(self.listen_host):
+            return self.listen
+        return join_address(outside_address() or "127.0.0.1", self.listen_port)
+
+    def _complete(self) -> None:
+        if not self.namesrv_listen:
+            self._set("namesrv_listen", OFF if self.namesrv_addresses else NAMESRV_LISTEN_DEFAULT)
+        if not self.commit_log_directory and self.store_root:
+            self._set("commit_log_directory", str(Path(self.store_root) / "commitlog"))
+        for name in PATHS:
+            path = getattr(self, name)
+            if path:
+                self._set(name, str(Path(path).expanduser().absolute()))
+        entries = -(-self.consume_queue_file_bytes // QUEUE_ENTRY_BYTES)
+        self._set("consume_queue_file_bytes", entries * QUEUE_ENTRY_BYTES)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # frozen for everybody else
+
+    def _check_role(self) -> None:
+        if self.broker_role == "SLAVE":
+            raise SettingError(
+                ("broker_role",),
+                self.broker_role,
+                "ASYNC_MASTER or SYNC_MASTER: replication is not built yet",
+            )
+        if self.broker_id != 0:
+            raise SettingError(("broker_id", "broker_role"), self.broker_id, "0, the id of a master")
+
+    def _check_ports(self) -> None:
+        least = 1 + VIP_PORT_DISTANCE if self.vip_listen_enable else 1
+        if not least <= self.listen_port < PORT_MAX:
+            raise SettingError(
+                ("listen", "vip_listen_enable"),
+                self.listen,
+                f"HOST:PORT with a port from {least} to {PORT_MAX - 1}: its neighbours are used too",
+            )
+        taken = {self.listen_port: "listen"}
+        if self.vip_listen_enable:
+            taken[self.vip_port] = "the VIP channel of listen"
+        for name in ("namesrv_listen", "console_listen"):
+            text = getattr(self, name)
+            if text == OFF:
+                continue
+            port = split_address(text)[1]
+            if port in taken:
+                raise SettingError((name, "listen"), text, f"on another port than {taken[port]}")
+            taken[port] = name
+
+    def _check_sizes(self) -> None:
+        message = self.message_bytes_max + RECORD_OVERHEAD_BYTES_MAX
+        if self.submit_ring_bytes < 2 * message:
+            raise SettingError(
+                ("submit_ring_bytes", "message_bytes_max"),
+                self.submit_ring_bytes,
+                f"at least {2 * message}: two messages of message_bytes_max and their heads",
+            )
+        if self.frame_bytes_max < message:
+            raise SettingError(
+                ("frame_bytes_max", "message_bytes_max"),
+                self.frame_bytes_max,
+                f"at least {message}: a message of message_bytes_max and its head",
+            )
+        if self.restart_delay_ms_max < self.restart_delay_ms_min:
+            raise SettingError(
+                ("restart_delay_ms_max", "restart_delay_ms_min"),
+                self.restart_delay_ms_max,
+                f"at least restart_delay_ms_min, {self.restart_delay_ms_min}",
+            )
