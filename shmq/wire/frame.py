@@ -7,9 +7,9 @@
          8         H  header
        8+H  total-4-H  body
 
-Big-endian. What has arrived of an unfinished frame is kept in the pieces it came in and joined once, when
-the frame is whole, so a large frame in small pieces costs one copy. A length is judged as soon as it is
-there: a reader never holds more than one frame's bytes and the piece that was fed last.
+Big-endian. An unfinished frame is appended to, and looked at again only when enough has arrived to tell more,
+so a large frame in small pieces costs time in proportion to its bytes. A length is judged as soon as it is
+there: between two feeds a reader never holds more than one frame's limit.
 """
 
 from typing import Final, NamedTuple
@@ -57,18 +57,17 @@ class Frame(NamedTuple):
 class FrameReader:
     """Frames out of bytes, however the stream was cut."""
 
-    __slots__ = ("_held_bytes", "_limit_bytes", "_needed_bytes", "_pieces")
+    __slots__ = ("_held", "_limit_bytes", "_needed_bytes")
 
     def __init__(self, limit_bytes: int = FRAME_BYTES_MAX) -> None:
         self._limit_bytes = limit_bytes
-        self._pieces: list[bytes] = []
-        self._held_bytes = 0
+        self._held = bytearray()
         self._needed_bytes = _TOTAL_BYTES  # no use to look again before so many are held
 
     @property
     def held_bytes(self) -> int:
         """Bytes of an unfinished frame that are waiting for the rest."""
-        return self._held_bytes
+        return len(self._held)
 
     def feed(self, received: bytes) -> list[Frame]:
         """Take what the peer sent next; return the frames that are now whole.
@@ -76,13 +75,12 @@ class FrameReader:
         Raises:
             PeerError: no frame can start like this. The stream has lost its place, and the reader with it.
         """
-        if self._pieces:
-            self._pieces.append(received)
-            self._held_bytes += len(received)
-            if self._held_bytes < self._needed_bytes:
+        if self._held:
+            self._held += received
+            if len(self._held) < self._needed_bytes:
                 return []
-            received = b"".join(self._pieces)
-            self._pieces.clear()
+            received = bytes(self._held)
+            self._held.clear()
         frames: list[Frame] = []
         at = 0
         needed = self._measure(received, at)
@@ -90,10 +88,8 @@ class FrameReader:
             frames.append(_cut(received, at))
             at += needed
             needed = self._measure(received, at)
-        self._held_bytes = len(received) - at
         self._needed_bytes = needed
-        if self._held_bytes:
-            self._pieces.append(received[at:])
+        self._held += received[at:]
         return frames
 
     def _measure(self, received: bytes, at: int) -> int:
