@@ -101,9 +101,11 @@ def _numba_type(annotation: Any) -> Any:
         return _TYPES[annotation]
     if isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields"):
         hints = typing.get_type_hints(annotation)
-        return types.NamedTuple([_numba_type(hints[name]) for name in annotation._fields], annotation)
+        return types.BaseTuple.from_types(
+            [_numba_type(hints[name]) for name in annotation._fields], annotation
+        )
     if typing.get_origin(annotation) is tuple:
-        return types.Tuple([_numba_type(each) for each in typing.get_args(annotation)])
+        return types.BaseTuple.from_types([_numba_type(each) for each in typing.get_args(annotation)])
     supertype = getattr(annotation, "__supertype__", None)  # a NewType, such as LogPosition
     if supertype is not None:
         return _numba_type(supertype)

@@ -10,7 +10,7 @@ LINE_BYTES = 128
 """Words of different writers lie so far apart: two cache lines, as processors fetch them in pairs."""
 
 
-def layout(size_bytes: int, **fields: tuple[int, str]) -> np.dtype[np.void]:
+def layout(size_bytes: int, /, **fields: tuple[int, str]) -> np.dtype[np.void]:
     """A dtype of exactly this size with the fields at the given offsets."""
     return np.dtype(
         {

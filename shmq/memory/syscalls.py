@@ -16,8 +16,9 @@ from numba import types
 from shmq.jit import JIT_ENABLED, kernel
 from shmq.memory.block import address_of
 
-_FUTEX_NUMBERS: Final = {"x86_64": 202, "aarch64": 98}
-_FUTEX: Final = _FUTEX_NUMBERS[platform.machine()]
+_NUMBERS: Final = {"x86_64": (202, 1), "aarch64": (98, 64)}
+_FUTEX: Final = _NUMBERS[platform.machine()][0]
+_WRITE: Final = _NUMBERS[platform.machine()][1]
 _FUTEX_WAIT: Final = 0
 _FUTEX_WAKE: Final = 1
 
@@ -48,9 +49,16 @@ def futex_wait(word: int, expected: int, timeout_ns: int) -> None:
     _futex(word, _FUTEX_WAIT, expected, address_of(timespec))
 
 
-def futex_wake(word: int, sleepers: int = 1) -> None:
-    """Wake up to so many sleepers on the word."""
-    _futex(word, _FUTEX_WAKE, sleepers, 0)
+@kernel
+def futex_wake(word: int) -> None:
+    """Wake one sleeper on the word."""
+    _futex(word, _FUTEX_WAKE, 1, 0)
+
+
+@kernel
+def write_word(descriptor: int, word: int) -> None:
+    """Write the eight bytes at an address, as an eventfd wants them; a full counter is a ring all the same."""
+    _syscall(_WRITE, descriptor, word, 8, 0, 0, 0)
 
 
 def preallocate(descriptor: int, offset_bytes: int, size_bytes: int) -> None:

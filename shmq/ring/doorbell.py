@@ -1,0 +1,69 @@
+"""Wake a sleeping process: a flag that spares the call while the owner is awake, and a futex or eventfd.
+
+    offset  size  field       meaning
+    ------  ----  ----------  -----------------------------------------------------------------
+         0     8  sleeping    1: the owner sleeps or is about to; it sets it, who wakes it clears
+         8     8  descriptor  of the eventfd on which it sleeps (in epoll); NONE: on `sleeping`
+        16     8  one         what is written to an eventfd
+       128
+
+The owner says that it will sleep, fences, looks once more, then sleeps; the other stores its news, fences,
+then looks at the flag. So one of the two sees the other. Eventfds are made before the workers are forked,
+so a number means the same in each of them. An owner killed in its sleep leaves the flag set: the next bell
+is then rung for nobody, and the flag is clear again.
+"""
+
+from typing import Final
+
+from shmq.jit import kernel
+from shmq.memory.atomics import full_fence, load_relaxed, store_relaxed
+from shmq.memory.endian import load_native_i64, store_native_i64
+from shmq.memory.layout import LINE_BYTES, layout, offset_of
+from shmq.memory.syscalls import futex_wait, futex_wake, write_word
+
+LAYOUT: Final = layout(LINE_BYTES, sleeping=(0, "<i8"), descriptor=(8, "<i8"), one=(16, "<i8"))
+
+SIZE: Final = LAYOUT.itemsize
+SLEEPING: Final = offset_of(LAYOUT, "sleeping")
+DESCRIPTOR: Final = offset_of(LAYOUT, "descriptor")
+ONE: Final = offset_of(LAYOUT, "one")
+
+NONE: Final = -1
+
+
+def initialise(bell: int, descriptor: int = NONE) -> None:
+    """Make zeroed memory a bell, rung by an eventfd or, without one, by futex."""
+    store_native_i64(bell + DESCRIPTOR, descriptor)
+    store_native_i64(bell + ONE, 1)
+
+
+@kernel
+def will_sleep(bell: int) -> None:
+    """Announce the sleep; the owner must look for work once more before it sleeps."""
+    store_relaxed(bell + SLEEPING, 1)
+    full_fence()
+
+
+@kernel
+def is_awake(bell: int) -> None:
+    """Take the announcement back."""
+    store_relaxed(bell + SLEEPING, 0)
+
+
+@kernel
+def ring_bell(bell: int) -> None:
+    """Wake the owner if it sleeps; the news must have been stored before."""
+    full_fence()  # pairs with will_sleep(): either it sees the news, or we see it asleep
+    if load_relaxed(bell + SLEEPING) != 0:
+        store_relaxed(bell + SLEEPING, 0)
+        descriptor = load_native_i64(bell + DESCRIPTOR)
+        if descriptor >= 0:
+            write_word(descriptor, bell + ONE)
+        else:
+            futex_wake(bell + SLEEPING)
+
+
+def sleep(bell: int, timeout_ns: int) -> None:
+    """Sleep on a futex bell until it is rung or the time is over; will_sleep() came before."""
+    futex_wait(bell + SLEEPING, 1, timeout_ns)
+    is_awake(bell)

@@ -1,0 +1,164 @@
+"""The ring: one producer, one consumer, records of any length that fits.
+
+The producer claims room, writes the payload there and publishes it; nothing is visible before. The
+consumer peeks at the oldest record, reads it in place and gives its room back. A record never wraps: where
+it would, padding fills the rest of the data first. "Full" and "empty" are named negatives.
+
+The proof is short: `produced` is released after the bytes it covers and acquired before they are read;
+`consumed` is released after the last read of the bytes it covers and acquired before they are overwritten.
+Whoever dies, the other sees only whole records, and a successor goes on from the two cursors.
+"""
+
+from typing import Final, NamedTuple
+
+from shmq.jit import kernel
+from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
+from shmq.memory.endian import load_native_i32, load_native_i64, store_native_i32, store_native_i64
+from shmq.memory.layout import round_up
+from shmq.ring import header, record
+
+NONE: Final = -1
+"""No record is there, or no room."""
+
+_PRODUCED: Final = header.PRODUCED
+_CONSUMED_SEEN: Final = header.CONSUMED_SEEN
+_CONSUMED: Final = header.CONSUMED
+_CAPACITY: Final = header.CAPACITY
+_DATA: Final = header.SIZE
+_HEAD: Final = record.SIZE
+_SIZE_BYTES: Final = record.SIZE_BYTES
+_KIND: Final = record.KIND
+_TAG: Final = record.TAG
+_PADDING: Final = record.PADDING
+
+
+class Record(NamedTuple):
+    """A record as it lies in the ring.
+
+    Attributes:
+        position: where it begins, in the ring's count of bytes; NONE: there is none.
+        address: of its payload.
+        size_bytes: of its payload.
+        kind: what the payload is.
+        tag: the sender's number.
+    """
+
+    position: int
+    address: int
+    size_bytes: int
+    kind: int
+    tag: int
+
+
+def ring_bytes(capacity_bytes: int) -> int:
+    """How much memory a ring of this capacity takes."""
+    assert capacity_bytes & (capacity_bytes - 1) == 0, "a capacity is a power of two"
+    return _DATA + capacity_bytes
+
+
+def initialise(ring: int, capacity_bytes: int) -> None:
+    """Make zeroed memory a ring."""
+    store_native_i64(ring + _CAPACITY, capacity_bytes)
+
+
+def payload_bytes_max(capacity_bytes: int) -> int:
+    """The longest payload that surely fits an empty ring, wherever its cursors stand."""
+    return capacity_bytes // 2 - _HEAD
+
+
+@kernel
+def space_of(payload_bytes: int) -> int:
+    """How many bytes of a ring a record takes."""
+    return (_HEAD + payload_bytes + 7) & -8
+
+
+@kernel
+def claim(ring: int, payload_bytes: int) -> int:
+    """Reserve room for a record; return its position, or NONE where the ring is full.
+
+    Claiming again without publishing gives the same room.
+    """
+    capacity = load_native_i64(ring + _CAPACITY)
+    produced = load_relaxed(ring + _PRODUCED)  # ours alone: no other process writes it
+    size = space_of(payload_bytes)
+    at = produced & (capacity - 1)
+    padding = 0
+    if at + size > capacity:
+        padding = capacity - at
+    if produced + padding + size > load_relaxed(ring + _CONSUMED_SEEN) + capacity:
+        consumed = load_acquire(ring + _CONSUMED)  # pairs with give_back(): those bytes are free
+        store_relaxed(ring + _CONSUMED_SEEN, consumed)
+        if produced + padding + size > consumed + capacity:
+            return NONE
+    if padding > 0:
+        store_native_i32(ring + _DATA + at + _SIZE_BYTES, _PADDING)
+    return produced + padding
+
+
+@kernel
+def payload_address(ring: int, position: int) -> int:
+    """Where the payload of the record at a position lies."""
+    return ring + _DATA + (position & (load_native_i64(ring + _CAPACITY) - 1)) + _HEAD
+
+
+@kernel
+def fill_head(ring: int, position: int, payload_bytes: int, kind: int, tag: int) -> int:
+    """Write a claimed record's head; return the position after it, for `publish`."""
+    head = payload_address(ring, position) - _HEAD
+    store_native_i32(head + _SIZE_BYTES, payload_bytes)
+    store_native_i32(head + _KIND, kind)
+    store_native_i64(head + _TAG, tag)
+    return position + space_of(payload_bytes)
+
+
+@kernel
+def publish(ring: int, position_after: int) -> None:
+    """Make everything before a position visible to the consumer."""
+    store_release(ring + _PRODUCED, position_after)  # pairs with peek()
+
+
+@kernel
+def peek(ring: int, after: int) -> Record:
+    """The record at a position of the consumer's (its cursor, or behind the record before)."""
+    capacity = load_native_i64(ring + _CAPACITY)
+    produced = load_acquire(ring + _PRODUCED)  # pairs with publish(): the bytes before it are whole
+    position = after
+    if position < produced:
+        at = position & (capacity - 1)
+        if load_native_i32(ring + _DATA + at + _SIZE_BYTES) == _PADDING:
+            position += capacity - at
+    if position >= produced:
+        return Record(NONE, 0, 0, 0, 0)
+    head = ring + _DATA + (position & (capacity - 1))
+    size = load_native_i32(head + _SIZE_BYTES)
+    return Record(position, head + _HEAD, size, load_native_i32(head + _KIND), load_native_i64(head + _TAG))
+
+
+@kernel
+def consumed_position(ring: int) -> int:
+    """The consumer's own cursor."""
+    return load_relaxed(ring + _CONSUMED)
+
+
+@kernel
+def produced_position(ring: int) -> int:
+    """The producer's cursor, as anybody may see it."""
+    return load_acquire(ring + _PRODUCED)
+
+
+@kernel
+def give_back(ring: int, position_after: int) -> None:
+    """Let the producer reuse everything before a position."""
+    store_release(ring + _CONSUMED, position_after)  # pairs with claim()
+
+
+@kernel
+def is_empty(ring: int) -> bool:
+    """Whether the consumer has given back all that was published."""
+    return load_acquire(ring + _PRODUCED) == load_relaxed(ring + _CONSUMED)
+
+
+def capacity_for(payload_bytes: int) -> int:
+    """The smallest capacity whose ring surely takes a payload of this size."""
+    needed = 2 * round_up(payload_bytes + _HEAD, record.ALIGNMENT)
+    return 1 << (needed - 1).bit_length()
