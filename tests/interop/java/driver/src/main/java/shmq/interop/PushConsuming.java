@@ -1,0 +1,95 @@
+package shmq.interop;
+
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyContext;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+
+/**
+ * A push consumer, concurrent or orderly, until it is told to stop.
+ *
+ * <p>With {@code --fail-every K} it refuses each message whose number K divides the first time it sees it, and counts
+ * it only when the broker delivers it again through the group's retry topic.
+ */
+final class PushConsuming {
+    private static final int THREADS = 8;
+    private static final int AWAIT_HANDLED_MS = 10_000;
+    private static final int RETRY_AFTER_1_S = 1;
+
+    private final Options options;
+    private final Report report;
+    private final Tally tally;
+    private final int failEvery;
+    private final AtomicInteger refused = new AtomicInteger();
+    private final AtomicInteger retried = new AtomicInteger();
+
+    PushConsuming(Options options, Report report) {
+        this.options = options;
+        this.report = report;
+        tally = new Tally(options);
+        failEvery = options.number("fail-every", 0);
+    }
+
+    boolean run() throws Exception {
+        Commands commands = Commands.listen();
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"));
+        consumer.setNamesrvAddr(options.text("namesrv"));
+        consumer.setVipChannelEnabled(options.flag("vip"));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setPollNameServerInterval(1000);
+        consumer.setConsumeThreadMin(THREADS);
+        consumer.setConsumeThreadMax(THREADS);
+        consumer.setAwaitTerminationMillisWhenShutdown(AWAIT_HANDLED_MS);
+        consumer.subscribe(options.text("topic"), options.text("expression", "*"));
+        if (options.flag("orderly")) {
+            consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+                messages.forEach(tally::accept);
+                return ConsumeOrderlyStatus.SUCCESS;
+            });
+        } else {
+            consumer.registerMessageListener((MessageListenerConcurrently) this::consume);
+        }
+        consumer.start();
+        report.event("ready", Map.of());
+        new Watching(report, tally, () -> assignment(consumer)).untilStopped(commands);
+        consumer.shutdown();
+        Map<String, Object> result = new LinkedHashMap<>(tally.result());
+        result.put("refused", refused.get());
+        result.put("retried", retried.get());
+        report.event("result", result);
+        return tally.isClean();
+    }
+
+    private ConsumeConcurrentlyStatus consume(List<MessageExt> messages, ConsumeConcurrentlyContext context) {
+        for (MessageExt message : messages) {
+            String[] head = Body.head(message.getBody());
+            if (failEvery > 0 && head != null && Integer.parseInt(head[1]) % failEvery == 0) {
+                if (message.getReconsumeTimes() == 0) {
+                    refused.incrementAndGet();
+                    context.setDelayLevelWhenNextConsume(RETRY_AFTER_1_S);
+                    return ConsumeConcurrentlyStatus.RECONSUME_LATER; // a batch is one message here
+                }
+                retried.incrementAndGet();
+            }
+            tally.accept(message);
+        }
+        return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+    }
+
+    private Collection<MessageQueue> assignment(DefaultMQPushConsumer consumer) {
+        String topic = options.text("topic");
+        return consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
+            .filter(queue -> queue.getTopic().equals(topic)).collect(Collectors.toList());
+    }
+}
