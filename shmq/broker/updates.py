@@ -1,0 +1,122 @@
+"""Updates: what the conductor tells every network worker, so that each keeps a replica of its tables.
+
+An update holds a whole entry as it is from now on, never a difference, so that the same one applied twice
+changes nothing and the last one wins. A worker that says hello gets a snapshot: an update for each entry.
+They travel as JSON objects; the member `update` names the kind.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from shmq.broker.configs import (
+    ConsumeType,
+    GroupConfig,
+    MessageModel,
+    SubscriptionData,
+    TopicConfig,
+    from_json,
+    to_json,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicUpdate:
+    """A topic as it is from now on.
+
+    Attributes:
+        name: the topic.
+        topic_id: its id in the name table.
+        config: None where the topic is deleted.
+        slots: the slot of each queue, by queue id; empty where the topic is deleted.
+    """
+
+    name: str
+    topic_id: int
+    config: TopicConfig | None
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupUpdate:
+    """A consumer group as it is from now on.
+
+    Attributes:
+        name: the group.
+        group_id: its id in the name table.
+        config: None where the group is deleted.
+    """
+
+    name: str
+    group_id: int
+    config: GroupConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionUpdate:
+    """What the online members of a group have subscribed to.
+
+    Attributes:
+        group: the group.
+        message_model: of the group's members.
+        consume_type: of the group's members.
+        subscriptions: None where nobody is online.
+    """
+
+    group: str
+    message_model: MessageModel
+    consume_type: ConsumeType
+    subscriptions: tuple[SubscriptionData, ...] | None
+
+
+Update: TypeAlias = TopicUpdate | GroupUpdate | SubscriptionUpdate
+
+
+def encode(update: Update) -> bytes:
+    """Return an update as bytes."""
+    return orjson.dumps(_to_object(update))
+
+
+def decode(encoded: bytes) -> Update:
+    """Return the update that `encode` made these bytes of."""
+    read = orjson.loads(encoded)
+    kind = read["update"]
+    if kind == "topic":
+        config = None if read["config"] is None else from_json(TopicConfig, read["config"])
+        return TopicUpdate(read["name"], read["id"], config, tuple(read["slots"]))
+    if kind == "group":
+        group = None if read["config"] is None else from_json(GroupConfig, read["config"])
+        return GroupUpdate(read["name"], read["id"], group)
+    assert kind == "subscription", f"no update is a {kind}"
+    given = read["subscriptions"]
+    return SubscriptionUpdate(
+        read["group"],
+        MessageModel(read["model"]),
+        ConsumeType(read["type"]),
+        None if given is None else tuple(from_json(SubscriptionData, each) for each in given),
+    )
+
+
+def _to_object(update: Update) -> dict[str, Any]:
+    match update:
+        case TopicUpdate(name, topic_id, config, slots):
+            return {
+                "update": "topic",
+                "name": name,
+                "id": topic_id,
+                "config": None if config is None else to_json(config),
+                "slots": slots,
+            }
+        case GroupUpdate(name, group_id, config):
+            written = None if config is None else to_json(config)
+            return {"update": "group", "name": name, "id": group_id, "config": written}
+        case SubscriptionUpdate(group, model, consume_type, subscriptions):
+            given = None if subscriptions is None else [to_json(each) for each in subscriptions]
+            return {
+                "update": "subscription",
+                "group": group,
+                "model": model.value,
+                "type": consume_type.value,
+                "subscriptions": given,
+            }
