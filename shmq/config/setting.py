@@ -81,6 +81,16 @@ def unit_of(name: str) -> str:
     return next((unit for unit in ("bytes", "ms", "percent") if unit in words), "")
 
 
+def allowed_words(declared: Field[Any]) -> str:
+    """Return in words what a setting may be, how its unit is written included."""
+    words = setting_of(declared).rule.words
+    if declared.type is not int:
+        return words
+    forms = {"bytes": "a size such as 65536 or 64KiB", "ms": "a duration such as 500ms or 5s"}
+    form = forms.get(unit_of(declared.name), "a whole number")
+    return f"{form}, {words}"
+
+
 def one_of(*choices: str) -> Rule:
     """Allow exactly these words."""
     return Rule("one of " + ", ".join(choices), lambda value: value in choices, choices)

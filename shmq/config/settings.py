@@ -24,7 +24,7 @@ from shmq.config.broker_settings import (
     UpkeepSettings,
 )
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
-from shmq.config.setting import OFF, SettingError, setting_of
+from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
 from shmq.config.units import KIB, read_ms
 
 QUEUE_ENTRY_BYTES: Final = 20
@@ -48,7 +48,7 @@ class Config(
             rule = setting_of(declared).rule
             value = getattr(self, declared.name)
             if not rule.holds(value):
-                raise SettingError((declared.name,), value, rule.words)
+                raise SettingError((declared.name,), value, allowed_words(declared))
         self._check_role()
         self._check_ports()
         self._check_sizes()
