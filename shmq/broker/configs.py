@@ -9,8 +9,7 @@ ValueError.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 from shmq.wire.flags import PERM_READ, PERM_WRITE
 
@@ -114,13 +113,8 @@ class SubscriptionData:
 
 
 def to_json(config: object) -> dict[str, Any]:
-    """Return a config as the object that its JSON form is; members that are None are left out."""
-    written: dict[str, Any] = {}
-    for name, attribute, _kind in _members(type(config)):
-        value = getattr(config, attribute)
-        if value is not None:
-            written[name] = value
-    return written
+    """Return a config as the object that its JSON form is."""
+    return {member.name: getattr(config, member.attribute) for member in _members(type(config))}
 
 
 def from_json(kind: type[_ConfigT], read: object) -> _ConfigT:
@@ -130,35 +124,47 @@ def from_json(kind: type[_ConfigT], read: object) -> _ConfigT:
         ValueError: it is no object, or a member has another type than it must.
     """
     if not isinstance(read, dict):
-        raise ValueError(f"not an object: {str(read)[:80]}")  # noqa: TRY004 - the text is wrong, not a type of ours
+        raise ValueError(f"not an object: {str(read)[:80]}")  # noqa: TRY004 - the text is wrong, not our types
     values: dict[str, Any] = {}
-    for name, attribute, member_kind in _members(cast("type[Any]", kind)):
-        value = read.get(name)
+    for member in _members(kind):
+        value = read.get(member.name)
         if value is not None:
-            values[attribute] = _convert(name, value, member_kind)
+            values[member.attribute] = _convert(member, value)
     return kind(**values)
 
 
-@cache
-def _members(kind: type[Any]) -> tuple[tuple[str, str, type[Any]], ...]:
-    """Return (JSON name, attribute, type) of each member; the type is that of its default."""
-    template = kind()
-    return tuple(
-        (declared.metadata["name"], declared.name, type(getattr(template, declared.name)))
-        for declared in fields(kind)
-    )
+class _Member(NamedTuple):
+    """One member: its JSON name, its attribute, and the type of its default."""
+
+    name: str
+    attribute: str
+    kind: type[Any]
 
 
-def _convert(name: str, value: Any, kind: type[Any]) -> Any:
-    """Return a member as its type wants it; Java reads numbers and truth values from text too."""
+_known_members: dict[type[Any], tuple[_Member, ...]] = {}
+
+
+def _members(kind: type[Any]) -> tuple[_Member, ...]:
+    members = _known_members.get(kind)
+    if members is None:
+        template = kind()
+        members = tuple(
+            _Member(declared.metadata["name"], declared.name, type(getattr(template, declared.name)))
+            for declared in fields(kind)
+        )
+        _known_members[kind] = members
+    return members
+
+
+def _convert(member: _Member, value: Any) -> Any:
+    """Return a member's value as its type wants it; Java reads numbers and truth values from text too."""
+    kind = member.kind
     if kind is bool:
         return value if isinstance(value, bool) else str(value).lower() == "true"
-    if kind is int and not isinstance(value, (list, dict)):
+    if kind is int and not isinstance(value, list | dict):
         return int(value)
     if kind is tuple and isinstance(value, list):
         return tuple(value)
-    if kind is str and isinstance(value, str):
+    if isinstance(value, kind):
         return value
-    if kind is dict and isinstance(value, dict):
-        return value
-    raise ValueError(f"the member {name} cannot be {str(value)[:80]!r}")
+    raise ValueError(f"the member {member.name} cannot be {str(value)[:80]!r}")
