@@ -78,8 +78,13 @@ def claim(ring: int, payload_bytes: int) -> int:
 
     Claiming again without publishing gives the same room.
     """
+    return claim_after(ring, load_relaxed(ring + _PRODUCED), payload_bytes)  # ours: nobody else writes it
+
+
+@kernel
+def claim_after(ring: int, produced: int, payload_bytes: int) -> int:
+    """As claim, behind records that were filled and not published yet, which end at `produced`."""
     capacity = load_native_i64(ring + _CAPACITY)
-    produced = load_relaxed(ring + _PRODUCED)  # ours alone: no other process writes it
     size = space_of(payload_bytes)
     at = produced & (capacity - 1)
     padding = 0

@@ -18,7 +18,17 @@ were: `next` and `max` are derived again from log and queue files when the store
 from typing import Final
 
 from shmq.jit import Bytes, Words, kernel
-from shmq.store.key_table import KeyTable, column_address, find_key, format_key_table, key_of, key_table_bytes
+from shmq.memory.atomics import load_acquire, load_relaxed
+from shmq.store.key_table import (
+    COUNT,
+    KEYS,
+    KeyTable,
+    column_address,
+    find_key,
+    format_key_table,
+    key_of,
+    key_table_bytes,
+)
 
 NEXT: Final = 1
 MAX: Final = 2
@@ -41,6 +51,18 @@ def format_queue_table(memory: Bytes, capacity: int) -> None:
 def find_queue(table: int, topic_id: int, queue_id: int) -> int:
     """The queue's slot, or NONE."""
     return find_key(table, key_of(topic_id, queue_id))
+
+
+@kernel
+def queue_count(table: int) -> int:
+    """How many queues there are; their slots are below it."""
+    return load_acquire(table + COUNT)  # pairs with insert()
+
+
+@kernel
+def queue_key(table: int, slot: int) -> int:
+    """The topic id (high half) and queue id (low half) of a slot in use."""
+    return load_relaxed(column_address(table, KEYS, slot))
 
 
 @kernel
