@@ -1,0 +1,114 @@
+"""The commit log as one range of positions over its files: list them, and find the bytes of a position.
+
+A position lies in the file that begins at the multiple of the file size below it. Files are added at the end by
+whoever runs the flush thread and removed at the beginning by the conductor; a reader maps each when it first needs
+it, keeps the ones used last, and takes a file that is not there for gone. Slices it has given out keep their
+mapping alive; addresses hold only until the next call.
+"""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+
+from shmq.errors import StoreError
+from shmq.store.position import NONE
+from shmq.store.segment import Segment, file_name, list_starts, remove_empty_last
+
+_MAPPINGS_MAX: Final = 64
+
+
+class LogDirectory:
+    """The files of the log, or of any sequence with its rules."""
+
+    def __init__(self, path: Path, file_bytes: int) -> None:
+        self.path = path
+        self.file_bytes = file_bytes
+
+    def starts(self) -> list[int]:
+        """Where the files begin, in order.
+
+        Raises:
+            StoreError: a file is foreign, of another size, or missing in the middle.
+        """
+        return list_starts(self.path, self.file_bytes)
+
+    def repair(self) -> list[int]:
+        """As `starts`, and remove an empty last file."""
+        starts = self.starts()
+        remove_empty_last(self.path)
+        return starts
+
+    def file(self, start: int) -> Path:
+        """The path of the file that begins here."""
+        return self.path / file_name(start)
+
+    def create(self, start: int) -> Segment:
+        """Make the file that begins here and map it for writing."""
+        return Segment.create(self.file(start), start, self.file_bytes)
+
+    def open(self, start: int, writable: bool) -> Segment:
+        """Map the file that begins here."""
+        return Segment.open(self.file(start), start, self.file_bytes, writable)
+
+
+class LogReader:
+    """Read-only mappings of the log's files, made when needed; for one thread."""
+
+    def __init__(self, path: Path, file_bytes: int, mappings_max: int = _MAPPINGS_MAX) -> None:
+        self.file_bytes = file_bytes
+        self._directory = LogDirectory(path, file_bytes)
+        self._mappings_max = mappings_max
+        self._segments: OrderedDict[int, Segment] = OrderedDict()
+        self._last: Segment | None = None
+
+    def address_of(self, position: int) -> tuple[int, int]:
+        """Where a position is mapped and how many bytes follow in its file; (NONE, 0) where it is gone."""
+        segment = self._find(position)
+        if segment is None:
+            return NONE, 0
+        return segment.address + position - segment.start, segment.end - position
+
+    def slice(self, position: int, size_bytes: int) -> memoryview | None:
+        """So many bytes of the log, not copied; None where they are gone or not within one file."""
+        segment = self._find(position)
+        if segment is None or position + size_bytes > segment.end:
+            return None
+        return segment.view[position - segment.start : position - segment.start + size_bytes]
+
+    def forget_below(self, position: int) -> None:
+        """Let go of files that lie wholly below."""
+        for start in [start for start in self._segments if start + self.file_bytes <= position]:
+            self._drop(start)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for start in list(self._segments):
+            self._drop(start)
+
+    def _find(self, position: int) -> Segment | None:
+        last = self._last
+        if last is not None and last.start <= position < last.end:
+            return last
+        if position < 0:
+            return None
+        start = position // self.file_bytes * self.file_bytes
+        segment = self._segments.get(start)
+        if segment is None:
+            try:
+                segment = self._directory.open(start, writable=False)
+            except StoreError:
+                if self._directory.file(start).exists():
+                    raise
+                return None
+            if len(self._segments) >= self._mappings_max:
+                self._drop(next(iter(self._segments)))
+            self._segments[start] = segment
+        self._segments.move_to_end(start)
+        self._last = segment
+        return segment
+
+    def _drop(self, start: int) -> None:
+        segment = self._segments.pop(start)
+        if segment is self._last:
+            self._last = None
+        segment.close()

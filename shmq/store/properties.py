@@ -1,0 +1,144 @@
+"""A message's properties: `name 0x01 value 0x02` repeated, as text to pairs and back, and searched in place.
+
+A pair whose name or value is empty is dropped, a missing last 0x02 is tolerated, a value may hold 0x01, and of
+two pairs with one name the last wins. So does RocketMQ read them, whatever order they are in.
+
+The kernels read raw bytes that are already known to lie within a record. `java_hash` gives the hash that Java
+gives the decoded text: its UTF-16 units, each malformed sequence of bytes being one U+FFFD.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from shmq.jit import kernel
+from shmq.memory.block import equal
+from shmq.memory.endian import load_u8
+from shmq.store.position import NONE
+
+NAME_END: Final = 0x01
+VALUE_END: Final = 0x02
+
+_REPLACEMENT: Final = 0xFFFD
+_PLUS, _MINUS, _ZERO = b"+-0"
+_MASK_32: Final = 0xFFFF_FFFF
+
+
+def parse(text: bytes) -> dict[str, str]:
+    """The pairs of an encoded properties string, in their order."""
+    pairs: dict[str, str] = {}
+    for pair in text.decode("utf-8", "replace").split("\x02"):
+        name, _, value = pair.partition("\x01")
+        if name and value:
+            pairs[name] = value
+    return pairs
+
+
+def join(pairs: Mapping[str, str]) -> bytes:
+    """The encoded properties string of these pairs, in their order."""
+    return "".join(f"{name}\x01{value}\x02" for name, value in pairs.items()).encode()
+
+
+@kernel
+def find(properties: int, size_bytes: int, name: int, name_bytes: int) -> tuple[int, int]:
+    """Where the value of a name lies: its offset from `properties` and its size, or (NONE, 0)."""
+    found = NONE
+    found_bytes = 0
+    at = 0
+    while at < size_bytes:
+        name_end = NONE
+        pair_end = at
+        while pair_end < size_bytes:
+            byte = load_u8(properties + pair_end)
+            if byte == VALUE_END:
+                break
+            if byte == NAME_END and name_end == NONE:
+                name_end = pair_end
+            pair_end += 1
+        if (
+            name_end - at == name_bytes
+            and name_end < pair_end - 1
+            and equal(properties + at, name, name_bytes)
+        ):
+            found = name_end + 1
+            found_bytes = pair_end - found
+        at = pair_end + 1
+    return found, found_bytes
+
+
+@kernel
+def java_hash(text: int, size_bytes: int) -> int:
+    """Java's String.hashCode of UTF-8 bytes, sign-extended to 64 bits."""
+    result = 0
+    at = 0
+    while at < size_bytes:
+        unit = load_u8(text + at)
+        taken = 1
+        if unit >= 0x80:
+            unit, taken = _decode_character(text + at, size_bytes - at)
+        if unit >= 0x10000:
+            high = 0xD800 + ((unit - 0x10000) >> 10)
+            result = (31 * result + high) & _MASK_32
+            unit = 0xDC00 + ((unit - 0x10000) & 0x3FF)
+        result = (31 * result + unit) & _MASK_32
+        at += taken
+    return result - ((result >> 31) << 32)
+
+
+@kernel
+def decimal(text: int, size_bytes: int) -> int:
+    """The value of ASCII decimal digits with an optional sign, at most 9 of them; NONE for anything else."""
+    at = 0
+    sign = 1
+    if size_bytes > 1 and (load_u8(text) == _MINUS or load_u8(text) == _PLUS):
+        if load_u8(text) == _MINUS:
+            sign = -1
+        at = 1
+    if at == size_bytes or size_bytes - at > 9:
+        return NONE
+    value = 0
+    while at < size_bytes:
+        digit = load_u8(text + at) - _ZERO
+        if digit < 0 or digit > 9:
+            return NONE
+        value = 10 * value + digit
+        at += 1
+    return sign * value
+
+
+@kernel
+def _decode_character(text: int, readable_bytes: int) -> tuple[int, int]:
+    """The code point that begins with this byte above 0x7f, and how many bytes Java's decoder takes for it."""
+    first = load_u8(text)
+    needed = 0
+    point = 0
+    if 0xC2 <= first <= 0xDF:
+        needed = 1
+        point = first & 0x1F
+    elif 0xE0 <= first <= 0xEF:
+        needed = 2
+        point = first & 0x0F
+    elif 0xF0 <= first <= 0xF4:
+        needed = 3
+        point = first & 0x07
+    taken = 1
+    while taken <= needed:
+        if taken == readable_bytes:
+            return _REPLACEMENT, taken
+        byte = load_u8(text + taken)
+        if (byte & 0xC0) != 0x80 or (taken == 1 and _is_second_byte_out_of_range(first, byte)):
+            return _REPLACEMENT, taken
+        point = (point << 6) | (byte & 0x3F)
+        taken += 1
+    if needed == 0 or 0xD800 <= point <= 0xDFFF:  # Java replaces an encoded surrogate whole
+        return _REPLACEMENT, taken
+    return point, taken
+
+
+@kernel
+def _is_second_byte_out_of_range(first: int, second: int) -> bool:
+    """Whether the pair would begin an overlong form, or a point above U+10FFFF."""
+    return (
+        (first == 0xE0 and second < 0xA0)
+        or (first == 0xF0 and second < 0x90)
+        or (first == 0xF4 and second > 0x8F)
+    )

@@ -1,0 +1,178 @@
+"""One mapped file of fixed size: a stretch of a sequence that begins at the position its name states.
+
+A file is never seen half made: `create` reserves all its blocks and syncs it before it has a name. The sequence
+directories hold nothing else, as RocketMQ refuses to start on a stray file there. So where the filesystem can
+make files without a name, that is how it is done; elsewhere the temporary lies one directory up. A crash leaves
+either the whole file, all zeros, or at most that temporary, which the next `create` of the file replaces.
+
+A mapping lives until the last slice of it is gone, whatever `close` is told.
+"""
+
+import contextlib
+import errno
+import mmap
+import os
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from shmq.errors import StoreError
+from shmq.memory.syscalls import preallocate
+from shmq.store.store_files import sync_directory
+
+NAME_DIGITS: Final = 20
+
+_MADV_POPULATE_WRITE: Final = 23  # Linux 5.14; Python 3.11 has no name for it
+_NO_UNNAMED_FILES: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+_MODE: Final = 0o644
+
+
+class Segment:
+    """A mapped file.
+
+    Attributes:
+        path: where it lies.
+        start: the position of its first byte.
+        end: the position behind its last byte.
+        size_bytes: its length.
+        address: where it is mapped.
+        view: its bytes.
+        descriptor: open for as long as the segment is.
+    """
+
+    def __init__(self, path: Path, start: int, descriptor: int, writable: bool) -> None:
+        self.path = path
+        self.start = start
+        self.size_bytes = os.fstat(descriptor).st_size
+        self.end = start + self.size_bytes
+        self.descriptor = descriptor
+        protection = mmap.PROT_READ | mmap.PROT_WRITE if writable else mmap.PROT_READ
+        self._mapping = mmap.mmap(descriptor, self.size_bytes, prot=protection)
+        self.view = memoryview(self._mapping)
+        self.address = int(np.frombuffer(self._mapping, dtype=np.uint8).ctypes.data)
+
+    @classmethod
+    def create(cls, path: Path, start: int, size_bytes: int) -> "Segment":
+        """Make the file, whole and durable, and map it for writing.
+
+        Raises:
+            StoreError: it exists, or the disk has no room for it.
+        """
+        try:
+            descriptor = _create(path, size_bytes)
+        except OSError as error:
+            raise StoreError(f"cannot create {path} of {size_bytes} bytes: {error.strerror}") from error
+        return cls(path, start, descriptor, writable=True)
+
+    @classmethod
+    def open(cls, path: Path, start: int, size_bytes: int, writable: bool) -> "Segment":
+        """Map a file that exists.
+
+        Raises:
+            StoreError: it cannot be opened, or has another size.
+        """
+        try:
+            descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        except OSError as error:
+            raise StoreError(f"cannot open {path}: {error.strerror}") from error
+        found_bytes = os.fstat(descriptor).st_size
+        if found_bytes != size_bytes:
+            os.close(descriptor)
+            raise StoreError(f"{path} has {found_bytes} bytes where {size_bytes} are configured")
+        return cls(path, start, descriptor, writable)
+
+    def populate(self, offset_bytes: int, size_bytes: int) -> None:
+        """Have pages in memory before they are written, so that the writer never waits for one."""
+        begin = offset_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+        end = min(offset_bytes + size_bytes, self.size_bytes)
+        try:
+            self._mapping.madvise(_MADV_POPULATE_WRITE, begin, end - begin)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # An older kernel. Reading changes nothing under the writer's hands, and brings in what is on disk.
+            for at in range(begin, end, mmap.PAGESIZE):
+                _ = self.view[at]
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+            with contextlib.suppress(BufferError):  # a slice is still held: the mapping ends with it
+                self.view.release()
+                self._mapping.close()
+
+
+def file_name(start: int) -> str:
+    """The name of the file that begins here."""
+    return f"{start:0{NAME_DIGITS}d}"
+
+
+def list_starts(directory: Path, file_bytes: int) -> list[int]:
+    """The starts of the files of a sequence, in order; directories and an empty last file are passed over.
+
+    Raises:
+        StoreError: a file is foreign, of another size, or missing in the middle; the message names the path.
+    """
+    starts: list[int] = []
+    paths = list_files(directory)
+    for path in paths:
+        found_bytes = path.stat().st_size
+        if found_bytes == 0 and path == paths[-1]:
+            break
+        if found_bytes != file_bytes:
+            raise StoreError(f"{path} has {found_bytes} bytes where {file_bytes} are configured")
+        if len(path.name) != NAME_DIGITS or not path.name.isdecimal():
+            raise StoreError(f"{path} does not belong here: its name is not {NAME_DIGITS} digits")
+        start = int(path.name)
+        if start % file_bytes != 0:
+            raise StoreError(f"{path} does not begin at a multiple of {file_bytes} bytes")
+        if starts and start != starts[-1] + file_bytes:
+            raise StoreError(f"{directory / file_name(starts[-1] + file_bytes)} is missing before {path}")
+        starts.append(start)
+    return starts
+
+
+def list_files(directory: Path) -> list[Path]:
+    """The files of a directory by name, without its directories; none where it does not exist."""
+    if not directory.exists():
+        return []
+    return sorted(path for path in directory.iterdir() if not path.is_dir())
+
+
+def remove_empty_last(directory: Path) -> Path | None:
+    """Remove an empty last file, left by a RocketMQ that died while making it; return what was removed."""
+    paths = list_files(directory)
+    if not paths or paths[-1].stat().st_size != 0:
+        return None
+    paths[-1].unlink()
+    sync_directory(directory)
+    return paths[-1]
+
+
+def _create(path: Path, size_bytes: int) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary: Path | None = None
+    try:
+        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, _MODE)
+    except OSError as error:
+        if error.errno not in _NO_UNNAMED_FILES:
+            raise
+        temporary = path.parent.parent / f".{path.parent.name}-{path.name}.new"
+        descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, _MODE)
+    try:
+        preallocate(descriptor, 0, size_bytes)
+        os.fsync(descriptor)
+        # A directory descriptor, though of no use for absolute paths, makes Python follow the link.
+        source = temporary or Path(f"/proc/self/fd/{descriptor}")
+        os.link(source, path, src_dir_fd=descriptor, follow_symlinks=True)
+        sync_directory(path.parent)
+    except OSError:
+        os.close(descriptor)
+        raise
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return descriptor

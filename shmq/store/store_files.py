@@ -1,0 +1,193 @@
+"""What lies in a store's directory beside the log: names and sizes, the lock, the mark of an unclean exit.
+
+    commitlog/      records, one sequence of files of `commit_log_file_bytes`
+    consumequeue/   <topic>/<queue id>/, sequences of files of `consume_queue_file_bytes`
+    index/          hash indexes of keys
+    config/         JSON documents, each with its .bak
+    checkpoint      from where recovery may start
+    abort           exists while the store is open, and after a crash; holds a process id
+    lock            its first byte is locked by whoever has the store open
+    quarantine/     bytes that recovery cut off; RocketMQ does not look here
+
+A start goes in this order: `check_layout` (reads only), `StoreLock` (before any file is read), `was_left_open`,
+`mark_open` (durable before the first write, recovery's own included). A clean end goes `mark_closed`, then the
+lock. A crash in between leaves `abort`, whatever else it leaves.
+"""
+
+import errno
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shmq.errors import StoreError
+
+COMMIT_LOG_FILE_BYTES: Final = 1 << 30
+CONSUME_QUEUE_FILE_BYTES: Final = 6_000_000
+_QUEUE_UNIT_BYTES: Final = 20
+
+_LOCK_TEXT: Final = b"lock"
+_FREE_BYTES_MIN: Final = 16 << 20
+"""Below this a start would fail half-way, at the first queue file or document."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """Where everything of a store lies below its root."""
+
+    root: Path
+
+    @property
+    def commitlog(self) -> Path:
+        """The directory of the commit log."""
+        return self.root / "commitlog"
+
+    @property
+    def consumequeue(self) -> Path:
+        """The directory of the queues, by topic and queue id."""
+        return self.root / "consumequeue"
+
+    @property
+    def index(self) -> Path:
+        """The directory of the key indexes."""
+        return self.root / "index"
+
+    @property
+    def config(self) -> Path:
+        """The directory of the documents."""
+        return self.root / "config"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that says where recovery may start."""
+        return self.root / "checkpoint"
+
+    @property
+    def abort(self) -> Path:
+        """The file that marks an open store."""
+        return self.root / "abort"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose first byte is locked."""
+        return self.root / "lock"
+
+    @property
+    def quarantine(self) -> Path:
+        """The directory of what recovery cut off."""
+        return self.root / "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSizes:
+    """The sizes that no file of a store states: all who open it must agree on them."""
+
+    commit_log_file_bytes: int = COMMIT_LOG_FILE_BYTES
+    consume_queue_file_bytes: int = CONSUME_QUEUE_FILE_BYTES
+
+    def __post_init__(self) -> None:
+        assert 0 < self.commit_log_file_bytes < 1 << 31
+        assert 0 < self.consume_queue_file_bytes < 1 << 31
+        assert self.consume_queue_file_bytes % _QUEUE_UNIT_BYTES == 0
+
+
+class StoreLock:
+    """The exclusive right to a store, held against Java brokers too.
+
+    It is a POSIX record lock, as Java takes it. The kernel drops it when this process ends, or closes any
+    descriptor of the file: so nobody else here may open `lock`. Children do not inherit it.
+
+    Raises:
+        StoreError: another process has the store open.
+    """
+
+    def __init__(self, paths: StorePaths) -> None:
+        self._descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+        except OSError as error:
+            os.close(self._descriptor)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise StoreError(
+                    f"the store {paths.root} is open in another broker{_holder(paths)}"
+                ) from error
+            raise
+        os.pwrite(self._descriptor, _LOCK_TEXT, 0)
+
+    def release(self) -> None:
+        """Give the store back; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)  # which also drops the lock
+            self._descriptor = -1
+
+
+def check_layout(paths: StorePaths) -> None:
+    """Find out, changing nothing but an absent root, whether a store can be kept here.
+
+    Raises:
+        StoreError: a name is taken by something of another kind, a directory cannot be written, or the disk is full.
+    """
+    try:
+        paths.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the store directory {paths.root} cannot be made: {error.strerror}") from error
+    for directory in (
+        paths.root,
+        paths.commitlog,
+        paths.consumequeue,
+        paths.index,
+        paths.config,
+        paths.quarantine,
+    ):
+        if directory.exists():
+            if not directory.is_dir():
+                raise StoreError(f"{directory} must be a directory")
+            if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                raise StoreError(f"{directory} must be readable and writable to this user")
+    for file in (paths.checkpoint, paths.abort, paths.lock):
+        if file.exists() and not file.is_file():
+            raise StoreError(f"{file} must be a file")
+    disk = os.statvfs(paths.root)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < _FREE_BYTES_MIN:
+        raise StoreError(f"only {free_bytes} bytes are free for the store {paths.root}")
+
+
+def was_left_open(paths: StorePaths) -> bool:
+    """Whether the last owner ended without `mark_closed`."""
+    return paths.abort.exists()
+
+
+def mark_open(paths: StorePaths) -> None:
+    """Leave the mark of an open store, durably."""
+    descriptor = os.open(paths.abort, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, str(os.getpid()).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_directory(paths.root)
+
+
+def mark_closed(paths: StorePaths) -> None:
+    """Remove the mark: everything that was acknowledged is on disk and dispatched."""
+    paths.abort.unlink(missing_ok=True)
+    sync_directory(paths.root)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(paths: StorePaths) -> str:
+    try:
+        text = paths.abort.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return f", process {text}" if text.isdigit() else ""
