@@ -10,15 +10,8 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from shmq.broker.configs import (
-    ConsumeType,
-    GroupConfig,
-    MessageModel,
-    SubscriptionData,
-    TopicConfig,
-    from_json,
-    to_json,
-)
+from shmq.wire.heartbeat_bodies import ConsumeType, MessageModel, SubscriptionData
+from shmq.wire.topic_bodies import SubscriptionGroupConfig, TopicConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +43,7 @@ class GroupUpdate:
 
     name: str
     group_id: int
-    config: GroupConfig | None
+    config: SubscriptionGroupConfig | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +76,18 @@ def decode(encoded: bytes) -> Update:
     read = orjson.loads(encoded)
     kind = read["update"]
     if kind == "topic":
-        config = None if read["config"] is None else from_json(TopicConfig, read["config"])
+        config = None if read["config"] is None else TopicConfig.from_json(read["config"])
         return TopicUpdate(read["name"], read["id"], config, tuple(read["slots"]))
     if kind == "group":
-        group = None if read["config"] is None else from_json(GroupConfig, read["config"])
+        group = None if read["config"] is None else SubscriptionGroupConfig.from_json(read["config"])
         return GroupUpdate(read["name"], read["id"], group)
     assert kind == "subscription", f"no update is a {kind}"
     given = read["subscriptions"]
     return SubscriptionUpdate(
         read["group"],
-        MessageModel(read["model"]),
-        ConsumeType(read["type"]),
-        None if given is None else tuple(from_json(SubscriptionData, each) for each in given),
+        MessageModel[read["model"]],
+        ConsumeType[read["type"]],
+        None if given is None else tuple(SubscriptionData.from_json(each) for each in given),
     )
 
 
@@ -105,18 +98,18 @@ def _to_object(update: Update) -> dict[str, Any]:
                 "update": "topic",
                 "name": name,
                 "id": topic_id,
-                "config": None if config is None else to_json(config),
+                "config": None if config is None else config.to_json(),
                 "slots": slots,
             }
         case GroupUpdate(name, group_id, config):
-            written = None if config is None else to_json(config)
+            written = None if config is None else config.to_json()
             return {"update": "group", "name": name, "id": group_id, "config": written}
         case SubscriptionUpdate(group, model, consume_type, subscriptions):
-            given = None if subscriptions is None else [to_json(each) for each in subscriptions]
+            given = None if subscriptions is None else [each.to_json() for each in subscriptions]
             return {
                 "update": "subscription",
                 "group": group,
-                "model": model.value,
-                "type": consume_type.value,
+                "model": model.name,
+                "type": consume_type.name,
                 "subscriptions": given,
             }
