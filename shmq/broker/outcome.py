@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from shmq.store.record import Host, NewRecord
+from shmq.store.host import Host
+from shmq.store.record import NewRecord
 from shmq.wire.command import Command
 
 

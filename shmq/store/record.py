@@ -31,7 +31,7 @@ and BLANK_MAGIC.
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from shmq.memory.crc32 import crc32
 from shmq.memory.endian import load_i16, load_i32, load_i64, load_u8, store_i64
 from shmq.memory.layout import layout, offset_of
 from shmq.store import properties
+from shmq.store.host import Host
 
 LAYOUT: Final = layout(
     88,
@@ -102,13 +103,6 @@ INVALID: Final = -1
 _MASK_31: Final = 0x7FFF_FFFF
 _TAGS: Final = np.frombuffer(b"TAGS", dtype=np.uint8)
 _DELAY: Final = np.frombuffer(b"DELAY", dtype=np.uint8)
-
-
-class Host(NamedTuple):
-    """An address of 4 or 16 bytes, and a port."""
-
-    address: bytes
-    port: int
 
 
 @dataclass(frozen=True, slots=True)

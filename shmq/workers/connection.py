@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shmq.store.record import Host
+from shmq.store.host import Host
 from shmq.wire.frame import FrameReader
 
 _IPV4_BYTES: Final = 4

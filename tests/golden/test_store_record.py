@@ -8,7 +8,8 @@ import pytest
 from shmq.memory.block import address_of
 from shmq.memory.endian import store_i32
 from shmq.store import properties, queue_entry, record
-from shmq.store.record import Host, NewRecord
+from shmq.store.host import Host
+from shmq.store.record import NewRecord
 
 POSITION = 1073741824
 STORED_MS = 1700000000123

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from shmq.memory.block import address_of
 from shmq.store import properties, queue_entry, record
-from shmq.store.record import Host, NewRecord
+from shmq.store.host import Host
+from shmq.store.record import NewRecord
 
 HOSTS = st.builds(
     Host,

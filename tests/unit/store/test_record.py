@@ -8,7 +8,8 @@ import pytest
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
 from shmq.store import properties, record
-from shmq.store.record import Host, NewRecord
+from shmq.store.host import Host
+from shmq.store.record import NewRecord
 
 HOST = Host(bytes([10, 0, 0, 1]), 1234)
 
