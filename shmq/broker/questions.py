@@ -9,6 +9,8 @@ twice, by two workers at the same moment or by one after a restart: what exists 
     retry_topic  a %RETRY% or %DLQ% topic exists, with queue_nums queues             NO_PERMISSION, TOPIC_NOT_EXIST
     group        the group exists                                                    SUBSCRIPTION_GROUP_NOT_EXIST
     offset       the group has a committed offset in the queue, and it is this one   the reason
+    locks        (nothing: it only says) the group holds a lock of some queue        QUERY_NOT_FOUND
+    locks        (nothing; 0 says that a member of the group holds a queue's lock)   QUERY_NOT_FOUND
 """
 
 from dataclasses import dataclass
@@ -64,7 +66,14 @@ class OffsetQuestion:
     offset: int
 
 
-Question: TypeAlias = TopicQuestion | RetryTopicQuestion | GroupQuestion | OffsetQuestion
+@dataclass(frozen=True, slots=True)
+class LocksQuestion:
+    """Say whether any member of a group holds the lock of a queue: then the group consumes in order."""
+
+    group: str
+
+
+Question: TypeAlias = TopicQuestion | RetryTopicQuestion | GroupQuestion | OffsetQuestion | LocksQuestion
 
 
 def ask_topic(topic: str, default_topic: str, queue_nums: int, sys_flag: int) -> dict[str, Any]:
@@ -93,6 +102,16 @@ def ask_offset(group: str, topic: str, queue_id: int, offset: int) -> dict[str, 
     return {"ask": "offset", "group": group, "topic": topic, "queue_id": queue_id, "offset": offset}
 
 
+def ask_locks(group: str) -> dict[str, Any]:
+    """Return the question whether a group holds locks of queues."""
+    return {"ask": "locks", "group": group}
+
+
+def ask_locks(group: str) -> dict[str, Any]:
+    """Return the question whether a group consumes in order."""
+    return {"ask": "locks", "group": group}
+
+
 def parse_question(question: dict[str, Any]) -> Question:
     """Return a question as a value; only our own processes ask, so that anything else is a broken invariant."""
     given = dict(question)
@@ -102,6 +121,8 @@ def parse_question(question: dict[str, Any]) -> Question:
         "retry_topic": RetryTopicQuestion,
         "group": GroupQuestion,
         "offset": OffsetQuestion,
+        "locks": LocksQuestion,
+        "locks": LocksQuestion,
     }
     assert kind in kinds, f"no question is a {kind}"
     parsed: Question = kinds[kind](**given)
