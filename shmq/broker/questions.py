@@ -10,7 +10,6 @@ twice, by two workers at the same moment or by one after a restart: what exists 
     group        the group exists                                                    SUBSCRIPTION_GROUP_NOT_EXIST
     offset       the group has a committed offset in the queue, and it is this one   the reason
     locks        (nothing: it only says) the group holds a lock of some queue        QUERY_NOT_FOUND
-    locks        (nothing; 0 says that a member of the group holds a queue's lock)   QUERY_NOT_FOUND
 """
 
 from dataclasses import dataclass
@@ -103,11 +102,6 @@ def ask_offset(group: str, topic: str, queue_id: int, offset: int) -> dict[str, 
 
 
 def ask_locks(group: str) -> dict[str, Any]:
-    """Return the question whether a group holds locks of queues."""
-    return {"ask": "locks", "group": group}
-
-
-def ask_locks(group: str) -> dict[str, Any]:
     """Return the question whether a group consumes in order."""
     return {"ask": "locks", "group": group}
 
@@ -121,7 +115,6 @@ def parse_question(question: dict[str, Any]) -> Question:
         "retry_topic": RetryTopicQuestion,
         "group": GroupQuestion,
         "offset": OffsetQuestion,
-        "locks": LocksQuestion,
         "locks": LocksQuestion,
     }
     assert kind in kinds, f"no question is a {kind}"
