@@ -47,7 +47,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     joined, first = "", 0
     for number, natural in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         stripped = natural.lstrip(_BLANKS)
-        if not first:
+        if not joined:  # Java: as long as nothing but a backslash has been seen, the line has not begun
             if not stripped or stripped[0] in "#!":
                 continue
             first = number
@@ -55,8 +55,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             joined += stripped[:-1]
             continue
         yield first, joined + stripped
-        joined, first = "", 0
-    if first:
+        joined = ""
+    if joined:
         yield first, joined
 
 
