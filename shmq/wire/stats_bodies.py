@@ -1,0 +1,134 @@
+"""How far queues reach and how far groups have come: tables whose keys are queues."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from shmq.wire import fastjson
+from shmq.wire.bodies import MessageQueue
+from shmq.wire.members import Object, as_object, decimal_of, integer_of, object_of, read_object
+
+
+class TopicOffset(NamedTuple):
+    """What one queue holds."""
+
+    min_offset: int
+    max_offset: int
+    last_update_timestamp_ms: int
+
+
+class OffsetWrapper(NamedTuple):
+    """How far a group has come in one queue."""
+
+    broker_offset: int
+    consumer_offset: int
+    pull_offset: int
+    last_timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStatsTable:
+    """Answer to 202."""
+
+    offsets: Mapping[MessageQueue, TopicOffset] = field(default_factory=dict)
+    put_tps: float = 0.0
+
+    @classmethod
+    def from_bytes(cls, body: bytes | memoryview) -> "TopicStatsTable":
+        """Return the table that a body is."""
+        source = read_object(body)
+        offsets = {
+            queue: TopicOffset(
+                integer_of(row, "minOffset"),
+                integer_of(row, "maxOffset"),
+                integer_of(row, "lastUpdateTimestamp"),
+            )
+            for queue, row in _rows(source)
+        }
+        return cls(offsets, decimal_of(source, "topicPutTps"))
+
+    def to_bytes(self) -> bytes:
+        """Return the table as a body."""
+        rows = (
+            (
+                queue.to_json(),
+                {
+                    "lastUpdateTimestamp": row.last_update_timestamp_ms,
+                    "maxOffset": row.max_offset,
+                    "minOffset": row.min_offset,
+                },
+            )
+            for queue, row in self.offsets.items()
+        )
+        return fastjson.dumps({"offsetTable": fastjson.object_keyed(rows), "topicPutTps": self.put_tps})
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeStats:
+    """Answer to 208."""
+
+    offsets: Mapping[MessageQueue, OffsetWrapper] = field(default_factory=dict)
+    consume_tps: float = 0.0
+
+    @classmethod
+    def from_bytes(cls, body: bytes | memoryview) -> "ConsumeStats":
+        """Return the table that a body is."""
+        source = read_object(body)
+        offsets = {
+            queue: OffsetWrapper(
+                integer_of(row, "brokerOffset"),
+                integer_of(row, "consumerOffset"),
+                integer_of(row, "pullOffset"),
+                integer_of(row, "lastTimestamp"),
+            )
+            for queue, row in _rows(source)
+        }
+        return cls(offsets, decimal_of(source, "consumeTps"))
+
+    def to_json(self) -> Object:
+        """Return the table as a JSON object."""
+        rows = (
+            (
+                queue.to_json(),
+                {
+                    "brokerOffset": row.broker_offset,
+                    "consumerOffset": row.consumer_offset,
+                    "lastTimestamp": row.last_timestamp_ms,
+                    "pullOffset": row.pull_offset,
+                },
+            )
+            for queue, row in self.offsets.items()
+        )
+        return {"consumeTps": self.consume_tps, "offsetTable": fastjson.object_keyed(rows)}
+
+    def to_bytes(self) -> bytes:
+        """Return the table as a body."""
+        return fastjson.dumps(self.to_json())
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOffsets:
+    """Answer to 222, body of 220 (offsetTable), answer to 221 (messageQueueTable): an offset for each queue."""
+
+    offsets: Mapping[MessageQueue, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_bytes(cls, body: bytes | memoryview, member: str = "offsetTable") -> "QueueOffsets":
+        """Return the offsets in a member of a body."""
+        source = object_of(read_object(body), member)
+        return cls({_queue(key): integer_of(source, key) for key in source})
+
+    def to_bytes(self, member: str = "offsetTable") -> bytes:
+        """Return the offsets as a body's only member."""
+        rows = ((queue.to_json(), offset) for queue, offset in self.offsets.items())
+        return fastjson.dumps({member: fastjson.object_keyed(rows)})
+
+
+def _rows(source: Object) -> list[tuple[MessageQueue, Any]]:
+    rows = object_of(source, "offsetTable").items()
+    return [(_queue(key), as_object(row, "offsetTable")) for key, row in rows]
+
+
+def _queue(key: str) -> MessageQueue:
+    """Return the queue that a key names; the tolerant reader gives object keys as their JSON."""
+    return MessageQueue.from_json(read_object(key.encode()))
