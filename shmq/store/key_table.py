@@ -22,6 +22,7 @@ from shmq.jit import Bytes, Words, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from shmq.memory.block import address_of
 from shmq.memory.layout import LINE_BYTES, round_up
+from shmq.memory.words import load_word
 from shmq.store.position import NONE
 
 CAPACITY: Final = 0
@@ -107,7 +108,7 @@ class KeyTable:
     @property
     def count(self) -> int:
         """How many rows are in use."""
-        return load_acquire(self.address + COUNT)  # pairs with insert()
+        return load_word(self.address + COUNT)  # pairs with insert()
 
     def find(self, high: int, low: int) -> int:
         """The row of two ids, or NONE."""

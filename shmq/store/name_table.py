@@ -23,6 +23,7 @@ from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store
 from shmq.memory.block import address_of, copy, equal
 from shmq.memory.endian import load_native_i32, load_u8
 from shmq.memory.layout import LINE_BYTES, round_up
+from shmq.memory.words import load_word
 from shmq.store.key_table import index_entries
 from shmq.store.position import NONE
 
@@ -96,7 +97,7 @@ class NameTable:
     @property
     def count(self) -> int:
         """How many names there are; their ids are 0 .. count - 1."""
-        return load_acquire(self.address + COUNT)  # pairs with _insert()
+        return load_word(self.address + COUNT)  # pairs with _insert()
 
     def find(self, name: bytes) -> int:
         """The id of a name, or NONE."""

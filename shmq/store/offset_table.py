@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shmq.jit import Bytes, kernel
-from shmq.memory.atomics import load_acquire, store_release
+from shmq.memory.words import load_word, store_word
 from shmq.store.key_table import KeyTable, column_address, find_key, format_key_table, key_of, key_table_bytes
 
 OFFSET: Final = 1
@@ -75,11 +75,11 @@ class OffsetTable:
 
     def load(self, row: int) -> int:
         """The committed offset of a row; NONE where nothing was committed."""
-        return load_acquire(offset_address(self.address, row))  # pairs with store()
+        return load_word(offset_address(self.address, row))  # pairs with store()
 
     def store(self, row: int, offset: int) -> None:
         """Commit an offset; NONE forgets it."""
-        store_release(offset_address(self.address, row), offset)  # pairs with load()
+        store_word(offset_address(self.address, row), offset)  # pairs with load()
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """(group id, slot, committed offset) of every row, NONE included."""

@@ -10,9 +10,11 @@ the keys lie columns, one word a slot, each with one writer:
     end_position  dispatcher    end of the last dispatched record of the queue in the log
     min           retention     queue offset of the first message that is still there
 
-`max` is released after the entry it covers and after `end_position`; whoever acquires it may read them. The
-conductor adds queues (recovery does, before it starts). After a crash of any of them the words stand as they
-were: `next` and `max` are derived again from log and queue files when the store is opened.
+`max` is released after the entry it covers; whoever acquires it may read the entry. `end_position` follows it,
+so a dispatcher killed in between finds the record not dispatched and its offset taken, which it puts right. `min`
+is the dispatcher's once: for the first entry of a queue that does not begin at 0. The conductor adds queues
+(recovery does, before it starts). After a crash of any of them the words stand as they were; when the store is
+opened they are derived again from log and queue files.
 """
 
 from typing import Final

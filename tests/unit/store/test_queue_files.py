@@ -1,0 +1,122 @@
+"""The windows of the dispatcher on queue files."""
+
+import struct
+
+import pytest
+
+from shmq.errors import StoreError
+from shmq.store.queue_entry import QueueEntry, encode
+from shmq.store.queue_files import QueueFiles, default_windows_max, sync_files
+from tests.support.small_store import names
+
+QUEUE = (b"TopicTest", 3)
+ENTRY = QueueEntry(4096, 174, 7)
+
+
+@pytest.fixture
+def files(tmp_path):
+    made = QueueFiles(tmp_path, 200, 8, 4)
+    yield made
+    made.close()
+
+
+def write(files, slot, offset, entry):
+    address = int(files.addresses[slot]) + (offset - int(files.firsts[slot])) * 20
+    encode(address, *entry)
+    files.dirty[slot] = 1
+
+
+def test_a_new_file_holds_its_first_entry_and_has_full_length(files, tmp_path):
+    files.open(0, QUEUE, 0, ENTRY)
+    content = (tmp_path / "TopicTest" / "3" / ("0" * 20)).read_bytes()
+    assert content == struct.pack(">qiq", *ENTRY) + bytes(180)
+
+
+def test_a_window_covers_the_file_of_the_offset(files):
+    files.open(2, QUEUE, 17, ENTRY)
+    assert (files.firsts[2], files.ends[2]) == (10, 20)
+    assert files.addresses[2] != 0
+
+
+def test_what_is_written_through_a_window_is_in_the_file(files, tmp_path):
+    files.open(0, QUEUE, 0, ENTRY)
+    write(files, 0, 1, QueueEntry(1, 2, 3))
+    content = (tmp_path / "TopicTest" / "3" / ("0" * 20)).read_bytes()
+    assert content[20:40] == struct.pack(">qiq", 1, 2, 3)
+
+
+def test_nothing_but_whole_files_lies_in_the_directory(files, tmp_path):
+    for offset in range(0, 40, 10):
+        files.open(0, QUEUE, offset, ENTRY)
+    folder = tmp_path / "TopicTest" / "3"
+    assert names(folder) == [f"{start:020d}" for start in (0, 200, 400, 600)]
+    assert {path.stat().st_size for path in folder.iterdir()} == {200}
+    assert names(tmp_path) == ["TopicTest"]
+
+
+def test_blocks_are_reserved_ahead_of_use_in_steps(tmp_path):
+    files = QueueFiles(tmp_path, 6_000_000, 1, 4)
+    files.open(0, QUEUE, 0, ENTRY)
+    path = tmp_path / "TopicTest" / "3" / ("0" * 20)
+    assert path.stat().st_size == 6_000_000
+    first_end = int(files.ends[0])
+    assert first_end * 20 <= path.stat().st_blocks * 512 < 1_000_000
+    offset = first_end
+    while offset < 300_000:
+        files.open(0, QUEUE, offset, ENTRY)
+        assert files.ends[0] > offset
+        offset = int(files.ends[0])
+    assert offset == 300_000
+    assert path.stat().st_blocks * 512 >= 6_000_000
+    files.close()
+
+
+def test_a_file_of_another_size_is_refused(files, tmp_path):
+    (tmp_path / "TopicTest" / "3").mkdir(parents=True)
+    (tmp_path / "TopicTest" / "3" / ("0" * 20)).write_bytes(b"short")
+    with pytest.raises(StoreError, match="5 bytes"):
+        files.open(0, QUEUE, 0, ENTRY)
+
+
+def test_a_directory_that_cannot_be_made_is_a_store_error(files, tmp_path):
+    (tmp_path / "TopicTest").write_bytes(b"a file")
+    with pytest.raises(StoreError):
+        files.open(0, QUEUE, 0, ENTRY)
+
+
+def test_the_oldest_window_makes_room(files):
+    for slot in range(5):
+        files.open(slot, (b"T", slot), 0, ENTRY)
+    assert files.addresses[0] == 0
+    assert all(files.addresses[slot] for slot in range(1, 5))
+
+
+def test_dirty_files_are_taken_once(files, tmp_path):
+    files.open(0, QUEUE, 0, ENTRY)
+    path = tmp_path / "TopicTest" / "3" / ("0" * 20)
+    assert files.take_dirty() == [path]  # it was created
+    assert files.take_dirty() == []
+    write(files, 0, 1, ENTRY)
+    assert files.take_dirty() == [path]
+    sync_files([path, tmp_path / "gone"])
+
+
+def test_a_file_whose_window_went_stays_dirty(files, tmp_path):
+    files.open(0, QUEUE, 0, ENTRY)
+    files.take_dirty()
+    write(files, 0, 9, ENTRY)
+    files.open(0, QUEUE, 10, ENTRY)
+    folder = tmp_path / "TopicTest" / "3"
+    assert files.take_dirty() == [folder / f"{0:020d}", folder / f"{200:020d}"]
+
+
+def test_no_gap_is_filled_where_there_are_no_files(files, tmp_path):
+    assert not files.fill_gap(0, QUEUE, 0, 15)
+    assert names(tmp_path) == []
+    files.open(0, QUEUE, 15, ENTRY)
+    content = (tmp_path / "TopicTest" / "3" / f"{200:020d}").read_bytes()
+    assert content[:120] == struct.pack(">qiq", 0, 0x7FFFFFFF, 0) * 5 + struct.pack(">qiq", *ENTRY)
+
+
+def test_the_bound_on_windows_leaves_descriptors_for_others():
+    assert 16 <= default_windows_max() <= 4096
