@@ -14,7 +14,7 @@ from shmq.broker.updates import Update
 from shmq.wire.command import Command
 
 
-class Document(StrEnum):
+class DocumentName(StrEnum):
     """The conductor's documents, by their file names under `config/`."""
 
     TOPICS = "topics.json"
@@ -42,7 +42,7 @@ class Push:
 class Persist:
     """Save a document, as `Metadata.documents` renders it."""
 
-    document: Document
+    document: DocumentName
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shmq.broker.attributes import GROUP_ATTRIBUTES, alter_attributes
-from shmq.broker.effects import Document, Effect, Persist, Publish
+from shmq.broker.effects import DocumentName, Effect, Persist, Publish
 from shmq.broker.names import SYSTEM_GROUP_PREFIX, SYSTEM_GROUPS, group_problem
 from shmq.broker.updates import GroupUpdate
 from shmq.config.settings import Config
@@ -49,7 +49,7 @@ class Groups:
             try:
                 self._take(as_object(document, "the document"))
             except RequestError as error:
-                raise StoreError(f"{Document.GROUPS}: {error.remark}") from error
+                raise StoreError(f"{DocumentName.GROUPS}: {error.remark}") from error
         for name in SYSTEM_GROUPS:
             if name not in self._configs:
                 self._install(SubscriptionGroupConfig(name))
@@ -101,7 +101,7 @@ class Groups:
             return False
         self.version = self.version.next(now_ms)
         update = GroupUpdate(name, self._names.find(name.encode()), None)
-        self._effects += (Publish(update), Persist(Document.GROUPS))
+        self._effects += (Publish(update), Persist(DocumentName.GROUPS))
         return True
 
     def is_read_forbidden(self, group: str, topic: str) -> bool:
@@ -136,7 +136,7 @@ class Groups:
         except StoreError as error:
             raise RequestError(ResponseCode.SYSTEM_ERROR, f"group[{config.group_name}]: {error}") from error
         self.version = self.version.next(now_ms)
-        self._effects += (Publish(self._update(config)), Persist(Document.GROUPS))
+        self._effects += (Publish(self._update(config)), Persist(DocumentName.GROUPS))
 
     def _install(self, config: SubscriptionGroupConfig) -> None:
         self._names.add(config.group_name.encode())

@@ -8,7 +8,7 @@ tables, so that nothing which another broker saved here is lost. Its keys of any
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from shmq.broker.effects import Document
+from shmq.broker.effects import DocumentName
 from shmq.errors import RequestError, StoreError
 from shmq.store.name_table import NameTable
 from shmq.store.offset_table import OffsetTable
@@ -72,7 +72,7 @@ class Offsets:
             for key, queues in object_of(read, "offsetTable").items():
                 self._restore(key, as_object(queues, key))
         except (RequestError, ValueError) as error:
-            raise StoreError(f"{Document.CONSUMER_OFFSETS}: {error}") from error
+            raise StoreError(f"{DocumentName.CONSUMER_OFFSETS}: {error}") from error
         self._rendered = self._render()
 
     def commit(self, group: str, slot: int, offset: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shmq.broker.attributes import TOPIC_ATTRIBUTES, alter_attributes
-from shmq.broker.effects import Document, Effect, Persist, Publish, RegisterTopics
+from shmq.broker.effects import DocumentName, Effect, Persist, Publish, RegisterTopics
 from shmq.broker.names import (
     AUTO_CREATE_TOPIC,
     BENCHMARK_TOPIC,
@@ -73,7 +73,7 @@ class Topics:
             try:
                 given = TopicConfigSerializeWrapper.from_json(as_object(document, "the document"))
             except RequestError as error:
-                raise StoreError(f"{Document.TOPICS}: {error.remark}") from error
+                raise StoreError(f"{DocumentName.TOPICS}: {error.remark}") from error
             self.version = given.data_version
             for name, config in given.topics.items():
                 self._install(self._without_forbidden_inheritance(replace(config, topic=name)))
@@ -172,7 +172,7 @@ class Topics:
             self._queues.min[slot] = self._queues.max[slot]
         self.version = self.version.next(now_ms)
         update = TopicUpdate(name, self._names.find(name.encode()), None, ())
-        self._effects += (Publish(update), Persist(Document.TOPICS))
+        self._effects += (Publish(update), Persist(DocumentName.TOPICS))
         return True
 
     def snapshot(self) -> list[TopicUpdate]:
@@ -190,7 +190,7 @@ class Topics:
         except StoreError as error:
             raise RequestError(ResponseCode.SYSTEM_ERROR, f"topic[{config.topic}]: {error}") from error
         self.version = self.version.next(now_ms)
-        self._effects += (Publish(self._update(config)), Persist(Document.TOPICS))
+        self._effects += (Publish(self._update(config)), Persist(DocumentName.TOPICS))
 
     def _install(self, config: TopicConfig) -> None:
         """Give a topic its id and slots, then its place in the table."""
