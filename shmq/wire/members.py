@@ -19,7 +19,7 @@ EnumT = TypeVar("EnumT", bound=IntEnum)
 
 def read_object(body: bytes | memoryview) -> Object:
     """Return the object that a body is."""
-    return as_object(fastjson.loads(body), "the body")
+    return as_object(fastjson.loads(body), "all of it")
 
 
 def as_object(value: Any, name: str) -> Object:
@@ -145,4 +145,4 @@ def as_integer(value: Any, name: str) -> int:
 
 
 def _refused(name: str, wanted: str) -> RequestError:
-    return RequestError(ResponseCode.INVALID_PARAMETER, f"{name} of the body is not {wanted}")
+    return RequestError(ResponseCode.INVALID_PARAMETER, f"the body is wrong: {name} is not {wanted}")
