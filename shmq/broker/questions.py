@@ -9,6 +9,7 @@ twice, by two workers at the same moment or by one after a restart: what exists 
     retry_topic  a %RETRY% or %DLQ% topic exists, with queue_nums queues             NO_PERMISSION, TOPIC_NOT_EXIST
     group        the group exists                                                    SUBSCRIPTION_GROUP_NOT_EXIST
     offset       the group has a committed offset in the queue, and it is this one   the reason
+    locks        (nothing: it only says) the group holds a lock of some queue        QUERY_NOT_FOUND
 """
 
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ def ask_group(group: str) -> dict[str, Any]:
 def ask_offset(group: str, topic: str, queue_id: int, offset: int) -> dict[str, Any]:
     """Return the question that commits the first offset of a group in a queue."""
     return {"ask": "offset", "group": group, "topic": topic, "queue_id": queue_id, "offset": offset}
+
+
+def ask_locks(group: str) -> dict[str, Any]:
+    """Return the question whether a group consumes in order."""
+    return {"ask": "locks", "group": group}
 
 
 def parse_question(question: dict[str, Any]) -> Question:
