@@ -1,0 +1,123 @@
+"""Metadata: the conductor's authoritative state, which all control handlers work on.
+
+One process owns it, so that nothing here needs a lock. Handlers leave what is to be done beside their answer in
+`effects`; whoever runs them drains that list after each. After a crash of the conductor its successor makes it
+anew from the documents and from the tables in shared memory; who is connected comes back from the workers.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from shmq.broker.clients import Clients
+from shmq.broker.delays import Delays, Reader
+from shmq.broker.effects import DocumentName, Effect
+from shmq.broker.groups import Groups
+from shmq.broker.locks import QueueLocks
+from shmq.broker.names import SCHEDULE_TOPIC, topic_problem
+from shmq.broker.offsets import Offsets, Tables
+from shmq.broker.topics import Topics
+from shmq.broker.updates import Update
+from shmq.config.settings import Config
+from shmq.errors import StoreError
+from shmq.store.position import NONE
+
+_QUEUE_ID_MAX: Final = 0xFFFF
+
+
+class Metadata:
+    """What a control handler may use.
+
+    Attributes:
+        settings: the broker's.
+        tables: in shared memory.
+        reader: of the store.
+        boot_ms: when this state was made.
+        random: chooses a queue where the client leaves the choice.
+        measure: gives what others know of the broker, as the names and values of runtime information.
+        effects: what is still to be done.
+        topics: the topics.
+        groups: the consumer groups.
+        offsets: the committed offsets.
+        clients: who is online.
+        locks: of queues.
+        delays: the messages that wait.
+    """
+
+    def __init__(
+        self,
+        settings: Config,
+        tables: Tables,
+        documents: Mapping[DocumentName, Any],
+        reader: Reader,
+        now_ms: int,
+    ) -> None:
+        """Make the state of what was saved: each document as parsed, or None where there is none.
+
+        Raises:
+            StoreError: a document is not what it must be, or the tables are too small for what it holds.
+        """
+        self.settings = settings
+        self.tables = tables
+        self.reader = reader
+        self.boot_ms = now_ms
+        self.random = random.Random(now_ms)  # noqa: S311 - it spreads load, it keeps no secret
+        self.measure: Callable[[], Mapping[str, str]] = dict
+        self.effects: list[Effect] = []
+        self.topics = Topics(tables.topics, tables.queues, settings, self.effects, now_ms)
+        self.groups = Groups(tables.groups, settings, self.effects, now_ms)
+        self.offsets = Offsets(tables, now_ms)
+        self.clients = Clients(self.effects)
+        self.locks = QueueLocks()
+        self.topics.load(documents.get(DocumentName.TOPICS))
+        self.groups.load(documents.get(DocumentName.GROUPS))
+        self.offsets.load(documents.get(DocumentName.CONSUMER_OFFSETS))
+        schedule = self.topics.slots(SCHEDULE_TOPIC)
+        self.delays = Delays(settings.delay_levels_ms, schedule, tables.queues, reader, self.find_slot)
+        self.delays.load(documents.get(DocumentName.DELAY_OFFSETS))
+
+    def drain(self) -> list[Effect]:
+        """Return the effects that are still to be done, in order, and forget them."""
+        drained = list(self.effects)
+        self.effects.clear()
+        return drained
+
+    def snapshot(self) -> list[Update]:
+        """Return all that a new worker must know."""
+        return [*self.topics.snapshot(), *self.groups.snapshot(), *self.clients.snapshot()]
+
+    def document(self, name: DocumentName, now_ms: int) -> dict[str, Any]:
+        """Return a document's content, to be written as JSON."""
+        match name:
+            case DocumentName.TOPICS:
+                return self.topics.to_json()
+            case DocumentName.GROUPS:
+                return self.groups.to_json()
+            case DocumentName.CONSUMER_OFFSETS:
+                return self.offsets.to_json(now_ms)
+            case DocumentName.DELAY_OFFSETS:
+                return self.delays.to_json()
+
+    def documents(self, now_ms: int) -> dict[DocumentName, dict[str, Any]]:
+        """Return the content of every document."""
+        return {name: self.document(name, now_ms) for name in DocumentName}
+
+    def expire(self, now_ms: int) -> None:
+        """Forget clients and locks that were not heard of for too long."""
+        self.clients.expire(now_ms - self.settings.channel_expiry_ms)
+        self.locks.expire(now_ms)
+
+    def find_slot(self, topic: str, queue_id: int) -> int:
+        """Return the slot of a queue, made where the topic or the queue is gone; NONE where it cannot be.
+
+        A message that was on its way when its topic went is stored all the same: what is acknowledged is kept.
+        """
+        slots = self.topics.slots(topic)
+        if 0 <= queue_id < len(slots):
+            return slots[queue_id]
+        if topic_problem(topic) is not None or not 0 <= queue_id <= _QUEUE_ID_MAX:
+            return NONE
+        try:
+            return self.tables.queues.add(self.tables.topics.add(topic.encode()), queue_id)
+        except StoreError:
+            return NONE  # the tables are full, and nobody could consume from the queue
