@@ -1,0 +1,453 @@
+"""Send: checks, records, answers."""
+
+import pytest
+
+from shmq.broker.outcome import Append, Appended, PutStatus
+from shmq.broker.sending import handle_send
+from shmq.errors import RequestError
+from shmq.store import properties
+from shmq.wire.batch import BatchEntry, join_batch
+from shmq.wire.codes import RequestCode, ResponseCode
+from shmq.wire.command import Encoding, decode
+from shmq.wire.frame import FrameReader
+from tests.support.small_broker import (
+    NOW_MS,
+    PEER,
+    SEND,
+    SmallBroker,
+    answered,
+    properties_text,
+    replied,
+    send_fields,
+)
+
+REGION = {"MSG_REGION": "DefaultRegion", "TRACE_ON": "true"}
+
+
+@pytest.fixture
+def broker(tmp_path):
+    made = SmallBroker(tmp_path, message_bytes_max=1000)
+    made.add_topic("T")
+    made.add_topic("TBW102", permission=7)
+    made.add_topic("SCHEDULE_TOPIC_XXXX", 18)
+    made.add_group("G")
+    return made
+
+
+def send(broker, body=b"Hello", code=SEND, **fields):
+    return broker.call(handle_send, code, send_fields(**fields), body)
+
+
+def refusal(broker, *args, **fields):
+    with pytest.raises(RequestError) as caught:
+        send(broker, *args, **fields)
+    assert caught.value.fields == REGION
+    return caught.value.code, caught.value.remark
+
+
+def record(outcome):
+    assert isinstance(outcome, Append)
+    (only,) = outcome.records
+    return only
+
+
+def pairs(outcome):
+    return properties.parse(record(outcome).properties)
+
+
+def test_a_message_becomes_a_record_of_its_queue(broker):
+    outcome = send(broker, b"Hello", e=2, f=1, h=9, j=3)
+    made = record(outcome)
+    assert outcome.slot == broker.replica.topics["T"].slots[2]
+    assert outcome.wait_flush
+    assert (made.topic, made.queue_id, made.body, made.flag, made.sys_flag) == (b"T", 2, b"Hello", 9, 1)
+    assert (made.born_timestamp_ms, made.reconsume_times, made.prepared_position) == (NOW_MS, 3, 0)
+    assert (made.born_host, made.store_host) == (PEER.host, PEER.advertised)
+
+
+def test_the_answer_holds_the_ids_that_clients_read(broker):
+    for _ in range(5):
+        broker.append("T", 1)
+    position = broker.store.end
+    command = replied(broker.commit(send(broker, i=properties_text(UNIQ_KEY="K"))))
+    assert (command.code, command.remark, command.opaque, command.is_response) == (0, None, 7, True)
+    assert command.fields == REGION | {
+        "msgId": f"7F00000100002A9F{position:016X}",
+        "queueId": "1",
+        "queueOffset": "5",
+        "transactionId": "K",
+    }
+
+
+def test_the_golden_request_gets_the_golden_answer(broker):
+    broker.add_topic("TopicTest")
+    request = decode(FrameReader().feed(bytes.fromhex(GOLDEN_REQUEST))[0])
+    outcome = handle_send(broker.replica, request, PEER, NOW_MS)
+    made = record(outcome)
+    assert (made.topic, made.queue_id, made.body) == (b"TopicTest", 1, b"Hello")
+    reply = replied(outcome.then(_appended(5, 100)))
+    assert reply.encoding == Encoding.ROCKETMQ
+    assert reply.fields == decode(FrameReader().feed(bytes.fromhex(GOLDEN_ANSWER))[0]).fields
+
+
+def test_long_field_names_belong_to_the_old_code(broker):
+    fields = {
+        "producerGroup": "PG", "topic": "T", "defaultTopic": "TBW102", "defaultTopicQueueNums": 4, "queueId": 3,
+        "sysFlag": 0, "bornTimestamp": NOW_MS, "flag": 0,
+    }  # fmt: skip
+    made = record(broker.call(handle_send, RequestCode.SEND_MESSAGE, fields, b"x"))
+    assert (made.topic, made.queue_id) == (b"T", 3)
+
+
+def test_a_missing_field_is_refused(broker):
+    with pytest.raises(RequestError) as caught:
+        send(broker, g=None)
+    assert caught.value.code == ResponseCode.INVALID_PARAMETER
+
+
+def test_the_broker_adds_its_properties_and_keeps_the_others(broker):
+    given = properties_text(KEYS="k", TAGS="a", UNIQ_KEY="U", POP_CK="x", WAIT="true")
+    assert pairs(send(broker, i=given)) == {
+        "KEYS": "k", "TAGS": "a", "UNIQ_KEY": "U", "WAIT": "true", "CLUSTER": "DefaultCluster", **REGION,
+    }  # fmt: skip
+
+
+def test_a_message_without_unique_key_gets_one_that_its_answer_names(broker):
+    first, second = send(broker), send(broker)
+    keys = [pairs(each)["UNIQ_KEY"] for each in (first, second)]
+    assert [len(key) for key in keys] == [32, 32]
+    assert keys[0] != keys[1]
+    assert keys[0].startswith("7F000001")
+    assert replied(broker.commit(first)).fields["transactionId"] == keys[0]
+
+
+@pytest.mark.parametrize(("wait", "expected"), [("true", True), ("false", False), ("no", False)])
+def test_a_producer_may_not_wait_for_the_flush(broker, wait, expected):
+    assert send(broker, i=properties_text(WAIT=wait)).wait_flush is expected
+
+
+def test_a_negative_queue_leaves_the_choice_to_the_broker(broker):
+    broker.add_topic("W", write_queue_count=2)
+    chosen = {record(send(broker, topic="W", e=-1)).queue_id for _ in range(50)}
+    assert chosen == {0, 1}
+
+
+def test_a_queue_that_can_only_be_read_may_be_named(broker):
+    broker.add_topic("W", write_queue_count=2)
+    assert record(send(broker, topic="W", e=3)).queue_id == 3
+    assert refusal(broker, topic="W", e=4)[0] == ResponseCode.INVALID_PARAMETER
+
+
+def test_no_queue_can_be_chosen_where_none_may_be_written(broker):
+    broker.add_topic("W", write_queue_count=0)
+    assert refusal(broker, topic="W", e=-1)[0] == ResponseCode.SYSTEM_ERROR
+
+
+def test_the_tags_of_a_multi_tag_topic_are_marked(broker):
+    broker.add_topic("M", topic_filter_type="MULTI_TAG")
+    assert record(send(broker, topic="M", f=1)).sys_flag == 3
+
+
+@pytest.mark.parametrize(
+    ("topic", "code", "remark"),
+    [
+        (" ", ResponseCode.INVALID_PARAMETER, "The specified topic is blank."),
+        ("a b", ResponseCode.INVALID_PARAMETER, "illegal characters"),
+        ("x" * 128, ResponseCode.INVALID_PARAMETER, "longer than topic max length: 127"),
+        ("SCHEDULE_TOPIC_XXXX", ResponseCode.NO_PERMISSION, "is forbidden."),
+        ("RMQ_SYS_TRANS_HALF_TOPIC", ResponseCode.NO_PERMISSION, "is forbidden."),
+    ],
+)
+def test_some_topics_are_closed_to_clients(broker, topic, code, remark):
+    given, text = refusal(broker, topic=topic)
+    assert given == code
+    assert remark in text
+
+
+def test_only_ordered_topics_mind_a_broker_that_may_not_be_written(tmp_path):
+    broker = SmallBroker(tmp_path, broker_permission=4)
+    broker.add_topic("T")
+    broker.add_topic("O", order=True)
+    assert isinstance(send(broker), Append)
+    assert refusal(broker, topic="O") == (
+        ResponseCode.NO_PERMISSION,
+        "the broker[127.0.0.1] sending message is forbidden",
+    )
+
+
+def test_an_unknown_topic_is_made_and_the_send_goes_on(broker):
+    ask = send(broker, topic="New", d=2, k="true")
+    assert ask.question == {
+        "ask": "topic", "topic": "New", "default_topic": "TBW102", "queue_nums": 2, "sys_flag": 1,
+    }  # fmt: skip
+    broker.add_topic("New", 2)
+    assert record(answered(ask)).topic == b"New"
+
+
+def test_a_topic_that_cannot_be_made_does_not_exist(broker):
+    remark = "topic[New] not exist, apply first please!"
+    with pytest.raises(RequestError) as caught:
+        answered(send(broker, topic="New"), ResponseCode.TOPIC_NOT_EXIST, remark)
+    assert (caught.value.code, caught.value.remark) == (ResponseCode.TOPIC_NOT_EXIST, remark)
+    assert caught.value.fields == REGION
+
+
+def test_nothing_is_asked_twice(broker):
+    with pytest.raises(RequestError) as caught:
+        answered(send(broker, topic="New"))
+    assert caught.value.code == ResponseCode.SYSTEM_ERROR
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (b"", {}),
+        (b"x" * 1001, {}),
+        (b"x", {"i": properties_text(K="v" * 32760)}),
+        (b"x", {"i": properties_text(INNER_NUM="2")}),
+        (b"x", {"f": 0x80}),
+        (b"x", {"i": properties_text(DELAY="soon")}),
+        (b"x", {"topic": "%DLQ%" + "g" * 123}),
+    ],
+)
+def test_an_illegal_message_is_refused(broker, body, fields):
+    broker.add_topic("%DLQ%" + "g" * 123)
+    assert refusal(broker, body, **fields)[0] == ResponseCode.MESSAGE_ILLEGAL
+
+
+def test_the_largest_message_is_taken(broker):
+    assert len(record(send(broker, b"x" * 1000)).body) == 1000
+
+
+def test_a_record_that_fits_no_file_of_the_log_is_refused(tmp_path):
+    broker = SmallBroker(tmp_path, log_file_bytes=4096)
+    broker.add_topic("T")
+    overhead = 91 + 1 + len(record(send(broker, b"x", i=properties_text(UNIQ_KEY="U"))).properties)
+    largest = 4096 - 8 - overhead
+    assert isinstance(send(broker, b"x" * largest, i=properties_text(UNIQ_KEY="U")), Append)
+    refused = refusal(broker, b"x" * (largest + 1), i=properties_text(UNIQ_KEY="U"))
+    assert refused[0] == ResponseCode.MESSAGE_ILLEGAL
+
+
+def test_a_topic_that_keeps_the_last_of_each_key_wants_keys(broker):
+    broker.add_topic("C", attributes={"cleanup.policy": "COMPACTION"})
+    assert refusal(broker, topic="C") == (ResponseCode.MESSAGE_ILLEGAL, "Required message key is missing")
+    assert isinstance(send(broker, topic="C", i=properties_text(KEYS="k")), Append)
+
+
+@pytest.mark.parametrize("fields", [{"i": properties_text(TRAN_MSG="true"), "f": 4}, {"f": 4}, {"f": 12}])
+def test_transactions_are_refused_honestly(broker, fields):
+    code, remark = refusal(broker, **fields)
+    assert code == ResponseCode.NO_PERMISSION
+    assert "does not support transaction messages" in remark
+
+
+def test_a_broker_told_to_refuse_transactions_says_so(tmp_path):
+    broker = SmallBroker(tmp_path, reject_transaction_message=True)
+    broker.add_topic("T")
+    assert refusal(broker, f=4) == (
+        ResponseCode.NO_PERMISSION,
+        "the broker[127.0.0.1] sending transaction message is forbidden",
+    )
+
+
+def test_an_old_client_may_send_a_transactions_message_to_be_tried_again(broker):
+    made = record(send(broker, f=5, j=1, i=properties_text(TRAN_MSG="true", DELAY="3")))
+    assert made.sys_flag == 1
+
+
+@pytest.mark.parametrize("name", ["TIMER_DELIVER_MS", "TIMER_DELAY_SEC", "TIMER_DELAY_MS"])
+def test_timer_messages_are_refused_as_a_broker_without_timer_does(broker, name):
+    assert refusal(broker, i=properties_text(**{name: "1"})) == (
+        ResponseCode.SYSTEM_ERROR,
+        "accurate timer message is not enabled, timerWheelEnable is false",
+    )
+
+
+@pytest.mark.parametrize(("level", "stored"), [("3", 3), ("18", 18), ("99", 18)])
+def test_a_delayed_message_goes_to_its_levels_queue(broker, level, stored):
+    outcome = send(broker, e=2, i=properties_text(DELAY=level, TIMER_DELAY_SEC="9", UNIQ_KEY="U"))
+    made = record(outcome)
+    assert (made.topic, made.queue_id) == (b"SCHEDULE_TOPIC_XXXX", stored - 1)
+    assert outcome.slot == broker.replica.topics["SCHEDULE_TOPIC_XXXX"].slots[stored - 1]
+    assert pairs(outcome) == {
+        "DELAY": str(stored), "UNIQ_KEY": "U", "CLUSTER": "DefaultCluster", "REAL_TOPIC": "T", "REAL_QID": "2",
+        **REGION,
+    }  # fmt: skip
+    assert replied(broker.commit(outcome)).fields["queueId"] == "2"
+
+
+@pytest.mark.parametrize("level", ["0", "-1"])
+def test_no_level_is_no_delay(broker, level):
+    assert record(send(broker, i=properties_text(DELAY=level))).topic == b"T"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (PutStatus.SERVICE_NOT_AVAILABLE, ResponseCode.SERVICE_NOT_AVAILABLE),
+        (PutStatus.MESSAGE_ILLEGAL, ResponseCode.MESSAGE_ILLEGAL),
+        (PutStatus.SYSTEM_BUSY, ResponseCode.SYSTEM_BUSY),
+        (PutStatus.UNKNOWN_ERROR, ResponseCode.SYSTEM_ERROR),
+    ],
+)
+def test_what_was_not_stored_is_an_error(broker, status, code):
+    with pytest.raises(RequestError) as caught:
+        send(broker).then(_appended(0, 0, status))
+    assert (caught.value.code, caught.value.fields) == (code, REGION)
+
+
+def test_a_flush_that_takes_too_long_is_told_with_a_whole_answer(broker):
+    command = replied(broker.commit(send(broker), PutStatus.FLUSH_DISK_TIMEOUT))
+    assert command.code == ResponseCode.FLUSH_DISK_TIMEOUT
+    assert command.fields["queueOffset"] == "0"
+
+
+class TestBatch:
+    """Batches: m=true, whatever the code."""
+
+    ENTRIES = (BatchEntry(1, b"A", b"UNIQ_KEY\x01KA\x02"), BatchEntry(2, b"BC", b"UNIQ_KEY\x01KBC\x02"))
+
+    def body(self):
+        return join_batch(self.ENTRIES)
+
+    @pytest.mark.parametrize("code", [RequestCode.SEND_BATCH_MESSAGE, SEND])
+    def test_each_message_becomes_a_record_with_its_own_properties_alone(self, broker, code):
+        outcome = send(broker, self.body(), code, m="true", f=0, h=7)
+        assert [(each.flag, bytes(each.body), each.properties) for each in outcome.records] == [
+            tuple(entry) for entry in self.ENTRIES
+        ]
+        assert {(each.topic, each.queue_id, each.born_timestamp_ms) for each in outcome.records} == {
+            (b"T", 1, NOW_MS)
+        }
+
+    def test_the_answer_joins_the_ids_and_names_the_first_offset(self, broker):
+        broker.append("T", 1)
+        begin = broker.store.end
+        outcome = send(broker, self.body(), m="true")
+        size = broker.store.end
+        command = replied(broker.commit(outcome))
+        ids = command.fields["msgId"].split(",")
+        assert size == begin
+        assert ids[0] == f"7F00000100002A9F{begin:016X}"
+        assert len(ids) == 2
+        assert command.fields["queueOffset"] == "1"
+        assert "transactionId" not in command.fields
+
+    def test_the_batchs_own_properties_say_whether_to_wait_and_its_id(self, broker):
+        outcome = send(broker, self.body(), m="true", i=properties_text(WAIT="false", UNIQ_KEY="B"))
+        assert not outcome.wait_flush
+        assert replied(broker.commit(outcome)).fields["transactionId"] == "B"
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"topic": "%RETRY%G"},
+            {"f": 4},
+            {"f": 8},
+            {"i": properties_text(DELAY="1")},
+            {"i": properties_text(INNER_NUM="2")},
+        ],
+    )
+    def test_some_batches_are_illegal(self, broker, fields):
+        broker.add_topic("%RETRY%G")
+        assert refusal(broker, self.body(), m="true", **fields)[0] == ResponseCode.MESSAGE_ILLEGAL
+
+    def test_a_batch_body_is_no_longer_than_a_message(self, broker):
+        body = join_batch([BatchEntry(0, b"x" * 400, b"")] * 3)
+        assert refusal(broker, body, m="true")[0] == ResponseCode.MESSAGE_ILLEGAL
+
+    def test_a_batch_that_fits_no_file_of_the_log_is_refused(self, tmp_path):
+        broker = SmallBroker(tmp_path, log_file_bytes=4096)
+        broker.add_topic("T")
+        body = join_batch([BatchEntry(0, b"x", b"")] * 50)
+        assert refusal(broker, body, m="true")[0] == ResponseCode.MESSAGE_ILLEGAL
+
+    def test_a_broken_batch_is_illegal(self, broker):
+        with pytest.raises(RequestError) as caught:
+            send(broker, self.body()[:-1], m="true")
+        assert caught.value.code == ResponseCode.MESSAGE_ILLEGAL
+
+
+class TestRetry:
+    """Messages that a consumer sends to its retry topic itself."""
+
+    @pytest.fixture(autouse=True)
+    def _topics(self, broker):
+        broker.add_topic("%RETRY%G", 1)
+
+    def test_one_that_may_be_tried_again_is_stored_as_it_comes(self, broker):
+        ask = send(broker, topic="%RETRY%G", e=0, j=16)
+        assert ask.question == {"ask": "locks", "group": "G"}
+        made = record(answered(ask, ResponseCode.QUERY_NOT_FOUND))
+        assert (made.topic, made.reconsume_times) == (b"%RETRY%G", 16)
+
+    def test_one_that_came_too_often_is_a_dead_letter(self, broker):
+        broker.add_topic("%DLQ%G", 1)
+        outcome = send(broker, topic="%RETRY%G", e=0, j=17, i=properties_text(DELAY="5"))
+        assert record(outcome).topic == b"%DLQ%G"
+        assert pairs(outcome)["DELAY"] == "-1"
+
+    def test_the_clients_own_limit_counts(self, broker):
+        broker.add_topic("%DLQ%G", 1)
+        assert record(send(broker, topic="%RETRY%G", e=0, j=3, l=2)).topic == b"%DLQ%G"
+
+    def test_the_limit_of_an_old_client_does_not_count(self, broker):
+        fields = send_fields(topic="%RETRY%G", e=0, j=3, l=2)
+        outcome = broker.call(handle_send, SEND, fields, b"x", version=120)
+        assert outcome.question["ask"] == "locks"
+
+    def test_a_group_that_consumes_in_order_sends_dead_letters_only(self, broker):
+        broker.add_topic("%DLQ%G", 1)
+        made = record(answered(send(broker, topic="%RETRY%G", e=0)))
+        assert made.topic == b"%DLQ%G"
+
+    def test_the_topic_of_dead_letters_is_made_when_needed(self, broker):
+        ask = send(broker, topic="%RETRY%G", e=0, j=17)
+        assert ask.question == {"ask": "retry_topic", "topic": "%DLQ%G", "queue_nums": 1, "sys_flag": 0}
+        broker.add_topic("%DLQ%G", 1)
+        assert record(answered(ask)).topic == b"%DLQ%G"
+
+    def test_an_unknown_group_is_made_where_groups_are_made(self, broker):
+        broker.add_topic("%RETRY%H", 1)
+        ask = send(broker, topic="%RETRY%H", e=0)
+        assert ask.question == {"ask": "group", "group": "H"}
+        broker.add_group("H")
+        assert answered(ask).question == {"ask": "locks", "group": "H"}
+
+    def test_an_unknown_group_is_told_where_none_is_made(self, broker):
+        broker.add_topic("%RETRY%H", 1)
+        with pytest.raises(RequestError) as caught:
+            answered(
+                send(broker, topic="%RETRY%H", e=0), ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, "no group"
+            )
+        assert caught.value.code == ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST
+
+    def test_a_retry_topic_is_made_even_where_clients_may_make_none(self, broker):
+        broker.add_group("H")
+        first = send(broker, topic="%RETRY%H", e=0, k="true")
+        assert first.question["ask"] == "topic"
+        second = answered(first, ResponseCode.TOPIC_NOT_EXIST, "no")
+        assert second.question == {"ask": "retry_topic", "topic": "%RETRY%H", "queue_nums": 1, "sys_flag": 2}
+        broker.add_topic("%RETRY%H", 1)
+        assert answered(second).question["ask"] == "locks"
+
+
+def _appended(queue_offset, position, status=PutStatus.PUT_OK):
+    return Appended(status, queue_offset, (position,), NOW_MS)
+
+
+GOLDEN_REQUEST = (
+    "000000ec010000e301360001df000000070000000000000000000000ce00016100000002504700016200000009546f70"
+    "696354657374000163000000065442573130320001640000000134000165000000013100016600000001300001670000"
+    "000d3137303030303030303030303000016800000001300001690000003e554e49515f4b455901374630303030303130"
+    "303031303030303030303030303030303030303030414102574149540174727565025441475301546167410200016a00"
+    "0000013000016b0000000566616c736500016d0000000566616c736500016e0000000862726f6b65722d6148656c6c6f"
+)
+GOLDEN_ANSWER = (
+    "000000c6010000c200000001df000000070000000100000000000000ad00056d73674964000000203746303030303031"
+    "3030303032413946303030303030303030303030303036340007717565756549640000000131000b71756575654f6666"
+    "7365740000000135000d7472616e73616374696f6e496400000020374630303030303130303031303030303030303030"
+    "3030303030303030304141000854524143455f4f4e0000000474727565000a4d53475f524547494f4e0000000d446566"
+    "61756c74526567696f6e"
+)
