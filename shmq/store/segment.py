@@ -1,9 +1,7 @@
 """One mapped file of fixed size: a stretch of a sequence that begins at the position its name states.
 
-A file is never seen half made: `create` reserves all its blocks and syncs it before it has a name. The sequence
-directories hold nothing else, as RocketMQ refuses to start on a stray file there. So where the filesystem can
-make files without a name, that is how it is done; elsewhere the temporary lies one directory up. A crash leaves
-either the whole file, all zeros, or at most that temporary, which the next `create` of the file replaces.
+A file is never seen half made: `create` reserves all its blocks and syncs it before it has a name. So a crash
+leaves the whole file, all zeros, or none.
 
 A mapping lives until the last slice of it is gone, whatever `close` is told.
 """
@@ -19,13 +17,12 @@ import numpy as np
 
 from shmq.errors import StoreError
 from shmq.memory.syscalls import preallocate
+from shmq.store.new_file import make_file
 from shmq.store.store_files import sync_directory
 
 NAME_DIGITS: Final = 20
 
 _MADV_POPULATE_WRITE: Final = 23  # Linux 5.14; Python 3.11 has no name for it
-_NO_UNNAMED_FILES: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
-_MODE: Final = 0o644
 
 
 class Segment:
@@ -153,26 +150,10 @@ def remove_empty_last(directory: Path) -> Path | None:
 
 
 def _create(path: Path, size_bytes: int) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary: Path | None = None
-    try:
-        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, _MODE)
-    except OSError as error:
-        if error.errno not in _NO_UNNAMED_FILES:
-            raise
-        temporary = path.parent.parent / f".{path.parent.name}-{path.name}.new"
-        descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, _MODE)
-    try:
+    def prepare(descriptor: int) -> None:
         preallocate(descriptor, 0, size_bytes)
         os.fsync(descriptor)
-        # A directory descriptor, though of no use for absolute paths, makes Python follow the link.
-        source = temporary or Path(f"/proc/self/fd/{descriptor}")
-        os.link(source, path, src_dir_fd=descriptor, follow_symlinks=True)
-        sync_directory(path.parent)
-    except OSError:
-        os.close(descriptor)
-        raise
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+
+    descriptor = make_file(path, prepare)
+    sync_directory(path.parent)
     return descriptor

@@ -1,0 +1,145 @@
+"""Kernel: walk the log with checksums, and hold the queue offsets in it against those of the queues.
+
+It is recovery's first look, and changes nothing on disk: where the log ends, how young it is, and whether the
+queues that were found can be continued from where the walk began. For that, `expected` holds by slot the queue
+offset that the next record of a queue must have; one beyond it tells that entries of earlier records are missing.
+
+A record counts only if it also knows its own position: one that lies there from before a truncation does not.
+"""
+
+from typing import Final, NamedTuple
+
+from shmq.jit import kernel
+from shmq.memory.block import view
+from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
+from shmq.store import record
+from shmq.store.name_table import find_name
+from shmq.store.position import NONE
+from shmq.store.queue_table import find_queue
+
+# What walk_file() answers.
+END_OF_FILE: Final = 0
+INVALID: Final = 1
+NEEDS_QUEUE: Final = 2
+MISSES_ENTRIES: Final = 3
+
+# Words of the note that walk_file() takes up and leaves.
+REACHED: Final = 0
+LAST_RECORD: Final = 1
+NEWEST_MS: Final = 2
+RECORDS: Final = 3
+NOTE_WORDS: Final = 4
+
+
+class ScanTables(NamedTuple):
+    """Where the tables lie that a walk looks into.
+
+    Attributes:
+        topics: the table of topic names.
+        queues: the queue table.
+        expected: by slot, the queue offset of the next record.
+        note: the words of the note.
+        may_miss: 1 where a queue offset beyond what is expected is taken as it is.
+    """
+
+    topics: int
+    queues: int
+    expected: int
+    note: int
+    may_miss: int
+
+
+@kernel
+def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int:
+    """Walk a file from where the note says.
+
+    Args:
+        tables: what to look into, and the note.
+        file: where the file is mapped.
+        start: the position of its first byte.
+        file_bytes: its size.
+
+    Returns:
+        END_OF_FILE at its blank; INVALID where no record lies; NEEDS_QUEUE at a record of an unknown queue, and
+        MISSES_ENTRIES at one whose queue does not reach so far: both can be taken up again.
+    """
+    note = tables.note
+    position = load_native_i64(note + 8 * REACHED)
+    while True:
+        address = file + position - start
+        size = verify_at(address, start + file_bytes - position, position)
+        if size <= 0:
+            return END_OF_FILE if size == record.BLANK else INVALID
+        status = _expect(tables, address)
+        if status != END_OF_FILE:
+            return status
+        store_native_i64(note + 8 * LAST_RECORD, position)
+        newest_ms = max(load_native_i64(note + 8 * NEWEST_MS), record.store_timestamp(address))
+        store_native_i64(note + 8 * NEWEST_MS, newest_ms)
+        store_native_i64(note + 8 * RECORDS, load_native_i64(note + 8 * RECORDS) + 1)
+        position += size
+        store_native_i64(note + 8 * REACHED, position)
+
+
+@kernel
+def verify_at(address: int, readable_bytes: int, position: int) -> int:
+    """As `record.verify` with the checksum, of a record that must also know its position."""
+    size = record.verify(address, readable_bytes, True)
+    if size > 0 and load_i64(address + record.PHYSICAL_OFFSET) != position:
+        return record.INVALID
+    return size
+
+
+@kernel
+def find_record(address: int, size_bytes: int, readable_bytes: int, position: int) -> int:
+    """The offset of the first whole record that begins within a range, or NONE.
+
+    Args:
+        address: where the range is mapped.
+        size_bytes: how long it is.
+        readable_bytes: how far a record may reach, from `address` on.
+        position: what lies at `address`.
+    """
+    for at in range(size_bytes):
+        if readable_bytes - at < record.HEAD_BYTES:
+            return NONE
+        # The position is what stale bytes lack, and cheapest to test.
+        knows_position = load_i64(address + at + record.PHYSICAL_OFFSET) == position + at
+        if knows_position and record.verify(address + at, readable_bytes - at, True) > 0:
+            return at
+    return NONE
+
+
+@kernel
+def count_used(address: int, size_bytes: int) -> int:
+    """How many bytes there are up to the last that is not zero."""
+    while size_bytes >= 8 and load_native_i64(address + size_bytes - 8) == 0:
+        size_bytes -= 8
+    return size_bytes
+
+
+def needed_queue(address: int) -> tuple[bytes, int]:
+    """Topic and queue id of the verified record at an address."""
+    at, size_bytes = record.topic_at(address)
+    return view(address + at, size_bytes).tobytes(), load_i32(address + record.QUEUE_ID)
+
+
+@kernel
+def _expect(tables: ScanTables, address: int) -> int:
+    """Hold a record against its queue; END_OF_FILE here means: go on."""
+    if not record.is_dispatched(load_i32(address + record.SYS_FLAG)):
+        return END_OF_FILE
+    topic, topic_bytes = record.topic_at(address)
+    topic_id = find_name(tables.topics, address + topic, topic_bytes)
+    slot = (
+        NONE if topic_id == NONE else find_queue(tables.queues, topic_id, load_i32(address + record.QUEUE_ID))
+    )
+    if slot == NONE:
+        return NEEDS_QUEUE
+    expected = load_native_i64(tables.expected + 8 * slot)
+    offset = load_i64(address + record.QUEUE_OFFSET)
+    if offset > expected and tables.may_miss == 0:
+        return MISSES_ENTRIES
+    if offset >= expected:
+        store_native_i64(tables.expected + 8 * slot, offset + 1)
+    return END_OF_FILE
