@@ -1,0 +1,273 @@
+"""Read a queue: the slices of the log that answer a pull.
+
+A network worker reads through mappings of its own, up to the queue's published `max`, and hands out slices of the
+log, so no message is copied or looked at. One read stays within one queue file, as in RocketMQ. A queue file opened
+once is kept; the one used longest ago makes room. Nothing here is written, so a crash leaves nothing.
+"""
+
+import mmap
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from shmq.errors import StoreError
+from shmq.jit import Words
+from shmq.memory.block import address_of
+from shmq.memory.words import load_word
+from shmq.store.log import LogReader
+from shmq.store.position import NONE
+from shmq.store.queue_directory import queue_path
+from shmq.store.queue_entry import SIZE
+from shmq.store.queue_files import default_windows_max
+from shmq.store.queue_table import QueueTable, max_address, min_address
+from shmq.store.scan import (
+    BYTES,
+    COUNT,
+    FILTERED,
+    MISS,
+    NEXT,
+    REMOVED,
+    RUN_BYTES,
+    RUNS,
+    ReadLimits,
+    Scan,
+    scan,
+)
+from shmq.store.segment import file_name
+from shmq.store.store_files import StoreSizes
+
+
+class ReadStatus(IntEnum):
+    """How a read ended, by RocketMQ's names."""
+
+    FOUND = 0
+    NO_MATCHED_MESSAGE = 1
+    MESSAGE_WAS_REMOVING = 2
+    OFFSET_FOUND_NULL = 3
+    OFFSET_OVERFLOW_BADLY = 4
+    OFFSET_OVERFLOW_ONE = 5
+    OFFSET_TOO_SMALL = 6
+    NO_MATCHED_LOGIC_QUEUE = 7
+    NO_MESSAGE_IN_QUEUE = 8
+    OFFSET_RESET = 9
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What one read came to.
+
+    Attributes:
+        status: how it ended.
+        next_offset: where to read on.
+        min_offset: of the queue.
+        max_offset: of the queue.
+        slices: the messages, in order; neighbours in the log share a slice.
+        size_bytes: of all slices.
+        count: how many messages they are.
+    """
+
+    status: ReadStatus
+    next_offset: int
+    min_offset: int
+    max_offset: int
+    slices: tuple[memoryview, ...] = ()
+    size_bytes: int = 0
+    count: int = 0
+
+
+class QueueReader:
+    """Read-only mappings of queue files, made when needed, and the log behind them; for one thread.
+
+    Attributes:
+        log: where the messages are.
+        queues: the queue table.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        sizes: StoreSizes,
+        queues: QueueTable,
+        log: LogReader,
+        limits: ReadLimits = ReadLimits(),  # noqa: B008 - it is immutable
+    ) -> None:
+        """Open no file yet.
+
+        Args:
+            root: the directory of all queues.
+            sizes: the sizes of files.
+            queues: the queue table.
+            log: the log.
+            limits: how much one read may take.
+        """
+        self.log = log
+        self.queues = queues
+        self._root = root
+        self._file_bytes = sizes.consume_queue_file_bytes
+        self._file_entries = sizes.consume_queue_file_bytes // SIZE
+        self._limits = limits
+        self._mappings: OrderedDict[tuple[int, int], tuple[mmap.mmap, int]] = OrderedDict()
+        self._mappings_max = default_windows_max()
+        runs_max = max(limits.near_count, limits.far_count, 1)
+        self._note: Words = np.zeros((RUNS + RUN_BYTES * runs_max) // 8, dtype=np.int64)
+
+    def bounds(self, slot: int) -> tuple[int, int]:
+        """The queue's min and max offset; (0, 0) of a queue that is not there."""
+        if slot == NONE:
+            return 0, 0
+        address = self.queues.address
+        max_offset = load_word(max_address(address, slot))  # pairs with the dispatcher's release
+        return load_word(min_address(address, slot)), max_offset
+
+    def read(
+        self,
+        slot: int,
+        queue: tuple[bytes, int],
+        offset: int,
+        count_max: int,
+        log_end: int,
+        tag_hashes: frozenset[int] | None,
+    ) -> ReadResult:
+        """The messages of one answer.
+
+        Args:
+            slot: the queue's, or NONE where it was never written.
+            queue: its topic and queue id.
+            offset: the queue offset to begin at.
+            count_max: how many messages at most.
+            log_end: the end of the log, to tell near messages from far.
+            tag_hashes: Java hashes of the tags wanted, as signed 32-bit numbers; None for all messages.
+        """
+        min_offset, max_offset = self.bounds(slot)
+        refused = _refusal(slot, offset, min_offset, max_offset)
+        if refused is not None:
+            return refused
+        entries = self.entries_at(slot, queue, offset)
+        if entries == NONE:
+            next_offset = offset + self._file_entries - offset % self._file_entries
+            return ReadResult(ReadStatus.OFFSET_FOUND_NULL, next_offset, min_offset, max_offset)
+        tags = _ALL_TAGS if tag_hashes is None else _sorted_tags(tag_hashes)
+        scanned = Scan(
+            entries=entries,
+            offset=offset,
+            entry_count=self.entries_until(offset, max_offset),
+            count_max=count_max,
+            log_end=log_end,
+            log_file_bytes=self.log.file_bytes,
+            limits=self._limits,
+            tags=NONE if tag_hashes is None else address_of(tags),
+            tag_count=len(tags),
+            gone=0,
+            gone_count=0,
+        )
+        return self._gather(scanned, min_offset, max_offset)
+
+    def entries_at(self, slot: int, queue: tuple[bytes, int], offset: int) -> int:
+        """Where the entry of a queue offset is mapped, or NONE; for use before the next call."""
+        first = offset // self._file_entries * self._file_entries
+        found = self._mappings.get((slot, first))
+        if found is None:
+            found = self._map(slot, queue, first)
+            if found is None:
+                return NONE
+        else:
+            self._mappings.move_to_end((slot, first))
+        return found[1] + (offset - first) * SIZE
+
+    def entries_until(self, offset: int, end: int) -> int:
+        """How many entries lie in the file of a queue offset from there on, below an end."""
+        return min(end, (offset // self._file_entries + 1) * self._file_entries) - offset
+
+    def forget_below(self, position: int) -> None:
+        """Let go of log files that lie wholly below a position."""
+        self.log.forget_below(position)
+
+    def forget(self, slot: int) -> None:
+        """Let go of a queue's files, where they were removed."""
+        for key in [key for key in self._mappings if key[0] == slot]:
+            self._mappings.pop(key)[0].close()
+
+    def close(self) -> None:
+        """Let go of all files, the log's included."""
+        while self._mappings:
+            self._mappings.popitem()[1][0].close()
+        self.log.close()
+
+    def _gather(self, scanned: Scan, min_offset: int, max_offset: int) -> ReadResult:
+        """Scan, and fetch what was found; once more for each log file that turns out to be gone."""
+        gone: list[int] = []
+        while True:
+            known_gone = np.array(gone, dtype=np.int64)
+            runs = scan(
+                scanned._replace(gone=address_of(known_gone), gone_count=len(gone)), address_of(self._note)
+            )
+            note = self._note.tolist()
+            slices: list[memoryview] = []
+            for at in range(RUNS // 8, RUNS // 8 + 2 * runs, 2):
+                piece = self.log.slice(note[at], note[at + 1])
+                if piece is None:
+                    gone.append(note[at] // self.log.file_bytes * self.log.file_bytes)
+                    break
+                slices.append(piece)
+            else:
+                status = ReadStatus.FOUND if runs else _MISSES[note[MISS // 8]]
+                return ReadResult(
+                    status,
+                    note[NEXT // 8],
+                    min_offset,
+                    max_offset,
+                    tuple(slices),
+                    note[BYTES // 8],
+                    note[COUNT // 8],
+                )
+
+    def _map(self, slot: int, queue: tuple[bytes, int], first: int) -> tuple[mmap.mmap, int] | None:
+        path = queue_path(self._root, *queue) / file_name(first * SIZE)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            found_bytes = os.fstat(descriptor).st_size
+            if found_bytes != self._file_bytes:
+                raise StoreError(f"{path} has {found_bytes} bytes where {self._file_bytes} are configured")
+            mapping = mmap.mmap(descriptor, self._file_bytes, prot=mmap.PROT_READ)
+        finally:
+            os.close(descriptor)
+        if len(self._mappings) >= self._mappings_max:
+            self._mappings.popitem(last=False)[1][0].close()
+        found = mapping, address_of(np.frombuffer(mapping, dtype=np.uint8))
+        self._mappings[slot, first] = found
+        return found
+
+
+def _refusal(slot: int, offset: int, min_offset: int, max_offset: int) -> ReadResult | None:
+    """The result of a read that finds nothing whatever lies in the files; None where there is something."""
+    if slot == NONE:
+        status, next_offset = ReadStatus.NO_MATCHED_LOGIC_QUEUE, 0
+    elif max_offset == 0:
+        status, next_offset = ReadStatus.NO_MESSAGE_IN_QUEUE, 0
+    elif offset < min_offset:
+        status, next_offset = ReadStatus.OFFSET_TOO_SMALL, min_offset
+    elif offset == max_offset:
+        status, next_offset = ReadStatus.OFFSET_OVERFLOW_ONE, offset
+    elif offset > max_offset:
+        status, next_offset = ReadStatus.OFFSET_OVERFLOW_BADLY, max_offset
+    else:
+        return None
+    return ReadResult(status, next_offset, min_offset, max_offset)
+
+
+_ALL_TAGS: Final = np.zeros(0, dtype=np.int64)
+_MISSES: Final = {FILTERED: ReadStatus.NO_MATCHED_MESSAGE, REMOVED: ReadStatus.MESSAGE_WAS_REMOVING}
+
+
+@lru_cache(maxsize=1024)
+def _sorted_tags(tag_hashes: frozenset[int]) -> Words:
+    return np.array(sorted(tag_hashes), dtype=np.int64)
