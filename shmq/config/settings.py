@@ -88,6 +88,11 @@ class Config(
         """The delay of each level; level 1 is at index 0."""
         return tuple(read_ms(level) for level in self.message_delay_levels.split(" "))
 
+    @property
+    def vip_listen(self) -> str:
+        """Return the host:port of the VIP channel."""
+        return join_address(self.listen_host, self.vip_port)
+
     def effective_advertised_address(self) -> str:
         """Return the host:port that clients are told to dial, and that message ids carry."""
         advertised = self.advertised_address

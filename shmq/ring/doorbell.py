@@ -5,6 +5,7 @@
          0     8  sleeping    1: the owner sleeps or is about to; it sets it, who wakes it clears
          8     8  descriptor  of the eventfd on which it sleeps (in epoll); NONE: on `sleeping`
         16     8  one         what is written to an eventfd
+        24     8  interest    bits of the news for which the owner wants to be woken; the owner's
        128
 
 The owner says that it will sleep, fences, looks once more, then sleeps; the other stores its news, fences,
@@ -21,14 +22,20 @@ from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import LINE_BYTES, layout, offset_of
 from shmq.memory.syscalls import futex_wait, futex_wake, write_word
 
-LAYOUT: Final = layout(LINE_BYTES, sleeping=(0, "<i8"), descriptor=(8, "<i8"), one=(16, "<i8"))
+LAYOUT: Final = layout(LINE_BYTES, sleeping=(0, "<i8"), descriptor=(8, "<i8"), one=(16, "<i8"), interest=(24, "<i8"))
 
 SIZE: Final = LAYOUT.itemsize
 SLEEPING: Final = offset_of(LAYOUT, "sleeping")
 DESCRIPTOR: Final = offset_of(LAYOUT, "descriptor")
 ONE: Final = offset_of(LAYOUT, "one")
+INTEREST: Final = offset_of(LAYOUT, "interest")
 
 NONE: Final = -1
+
+DISPATCHED: Final = 1
+"""News: the queues have grown."""
+FLUSHED: Final = 2
+"""News: more of the log is on disk."""
 
 
 def initialise(bell: int, descriptor: int = NONE) -> None:
@@ -61,6 +68,21 @@ def ring_bell(bell: int) -> None:
             write_word(descriptor, bell + ONE)
         else:
             futex_wake(bell + SLEEPING)
+
+
+@kernel
+def ring_for(bell: int, news: int) -> None:
+    """Wake the owner if it sleeps and wants to know of such news."""
+    full_fence()  # the owner stores its interest before it looks for the news itself
+    if load_relaxed(bell + INTEREST) & news:
+        ring_bell(bell)
+
+
+@kernel
+def want(bell: int, news: int) -> None:
+    """State for which news the owner is to be woken."""
+    store_relaxed(bell + INTEREST, news)
+    full_fence()
 
 
 def sleep(bell: int, timeout_ns: int) -> None:

@@ -49,10 +49,10 @@ PAGE_SIZE: Final = PAGE_LAYOUT.itemsize
 _VALID: Final = offset_of(PAGE_LAYOUT, "valid")
 _RING: Final = offset_of(PAGE_LAYOUT, "ring")
 _CONSUMED_AFTER: Final = offset_of(PAGE_LAYOUT, "consumed_after")
-_APPENDED_BEFORE: Final = offset_of(PAGE_LAYOUT, "appended_before")
+APPENDED_BEFORE: Final = offset_of(PAGE_LAYOUT, "appended_before")
 _APPENDED_AFTER: Final = offset_of(PAGE_LAYOUT, "appended_after")
 DIRTY_END: Final = offset_of(PAGE_LAYOUT, "dirty_end")
-_STORE_MS: Final = offset_of(PAGE_LAYOUT, "store_ms")
+STORE_MS: Final = offset_of(PAGE_LAYOUT, "store_ms")
 
 _STORED: Final = 0
 _REFUSED: Final = 3  # PutStatus.MESSAGE_ILLEGAL
@@ -98,8 +98,8 @@ def commit(
     consumed = spsc.consumed_position(ring)
     consumed_before = consumed
     answered = spsc.produced_position(completions)
-    store_ms = max(now_ms, load_relaxed(places.page + _STORE_MS))
-    store_relaxed(places.page + _STORE_MS, store_ms)
+    store_ms = max(now_ms, load_relaxed(places.page + STORE_MS))
+    store_relaxed(places.page + STORE_MS, store_ms)
     outcome = COMMITTED
     while position - appended_before < batch_bytes_max:
         letter = spsc.peek(ring, consumed)
@@ -135,7 +135,7 @@ def commit(
         return outcome if outcome == NEEDS_FILE else IDLE
     store_relaxed(places.page + _RING, sender)
     store_relaxed(places.page + _CONSUMED_AFTER, consumed)
-    store_relaxed(places.page + _APPENDED_BEFORE, appended_before)
+    store_relaxed(places.page + APPENDED_BEFORE, appended_before)
     store_relaxed(places.page + _APPENDED_AFTER, position)
     store_release(places.page + _VALID, 1)
     store_release(places.watermarks + APPENDED, position)  # pairs with every reader of the log
@@ -195,7 +195,7 @@ def resume(places: Places, ring: int, completions: int) -> bool:
 
     The batch began in the file that `places.segment` maps, since no batch spans files.
     """
-    position = load_relaxed(places.page + _APPENDED_BEFORE)
+    position = load_relaxed(places.page + APPENDED_BEFORE)
     end = load_relaxed(places.page + _CONSUMED_AFTER)
     consumed = spsc.consumed_position(ring)
     answered = spsc.produced_position(completions)

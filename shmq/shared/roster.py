@@ -3,7 +3,7 @@
     offset  size  field       meaning                                                  written by
     ------  ----  ----------  -------------------------------------------------------  -----------
          0     8  pid         0 where nobody is                                        supervisor
-         8     8  started_ns  the process's start time in ticks since boot             supervisor
+         8     8  started     its start time in ticks since boot                       supervisor
         16     8  epoch       how often it was started; its letters carry it           supervisor
        128     8  state       STARTING, READY or STOPPING                              the process
        136     8  beat_ns     its monotonic clock when it last went round              the process
@@ -24,7 +24,7 @@ from shmq.memory.layout import layout, offset_of
 LAYOUT: Final = layout(
     256,
     pid=(0, "<i8"),
-    started_ns=(8, "<i8"),
+    started=(8, "<i8"),
     epoch=(16, "<i8"),
     state=(128, "<i8"),
     beat_ns=(136, "<i8"),
@@ -60,8 +60,7 @@ def is_alive(pid: int, started: int) -> bool:
 
 def note_start(row: np.void, pid: int) -> None:
     """Enter a process that has just been forked (the supervisor's half of the row)."""
-    row["started_ns"] = start_time_of(pid)
-    row["epoch"] += 1
+    row["started"] = start_time_of(pid)
     row["pid"] = pid
 
 

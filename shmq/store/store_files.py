@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shmq.config.settings import Config
 from shmq.errors import StoreError
 
 COMMIT_LOG_FILE_BYTES: Final = 1 << 30
@@ -37,11 +38,18 @@ class StorePaths:
     """Where everything of a store lies below its root."""
 
     root: Path
+    commit_log_directory: Path | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> "StorePaths":
+        """Where a configuration puts them."""
+        directory = config.commit_log_directory
+        return cls(Path(config.store_root), Path(directory) if directory else None)
 
     @property
     def commitlog(self) -> Path:
-        """The directory of the commit log."""
-        return self.root / "commitlog"
+        """The directory of the commit log, which alone may lie elsewhere."""
+        return self.commit_log_directory or self.root / "commitlog"
 
     @property
     def consumequeue(self) -> Path:
@@ -85,6 +93,11 @@ class StoreSizes:
 
     commit_log_file_bytes: int = COMMIT_LOG_FILE_BYTES
     consume_queue_file_bytes: int = CONSUME_QUEUE_FILE_BYTES
+
+    @classmethod
+    def of(cls, config: Config) -> "StoreSizes":
+        """The sizes that a configuration states."""
+        return cls(config.commit_log_file_bytes, config.consume_queue_file_bytes)
 
     def __post_init__(self) -> None:
         assert 0 < self.commit_log_file_bytes < 1 << 31

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shmq.store.host import Host
+from shmq.store.host import Host, pack_address
 from shmq.wire.frame import FrameReader
 
 _IPV4_BYTES: Final = 4
@@ -97,11 +97,8 @@ class Connection:
 
 
 def host_of(socket_address: Any) -> Host:
-    """Return the Host of a socket address; an IPv4 address mapped into IPv6 is reduced to IPv4."""
-    address = ipaddress.ip_address(socket_address[0].partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return Host(address.packed, socket_address[1])
+    """Return the Host of a socket address."""
+    return Host(pack_address(socket_address[0].partition("%")[0]), socket_address[1])
 
 
 def name_of(host: Host) -> str:

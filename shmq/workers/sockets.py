@@ -57,10 +57,19 @@ class SocketServer:
         self._is_full = False
         self._is_out_of_resources = False
         self._now_ms = 0
-        for index, listener in enumerate(listeners):
-            listener.socket.setblocking(False)
-            self._gates[listener.socket.fileno()] = (index, listener)
-            self._open_gate(listener.socket.fileno())
+        self._by_id: dict[int, Connection] = {}
+        for listener in listeners:
+            self.listen(listener)
+
+    def listen(self, listener: Listener) -> None:
+        """Accept connections from a listener, from now on."""
+        listener.socket.setblocking(False)
+        self._gates[listener.socket.fileno()] = (len(self._gates), listener)
+        self._open_gate(listener.socket.fileno())
+
+    def find(self, connection_id: int) -> Connection | None:
+        """The open connection of an id."""
+        return self._by_id.get(connection_id)
 
     @property
     def connections(self) -> Sequence[Connection]:
@@ -213,6 +222,7 @@ class SocketServer:
         connection.last_active_ms = self._now_ms
         connection.events = READABLE
         self._connections[accepted.fileno()] = connection
+        self._by_id[connection.id] = connection
         self._epoll.register(accepted.fileno(), READABLE)
         self._log.debug("connection accepted", peer=name_of(connection.peer), local=name_of(connection.local))
 
@@ -316,6 +326,7 @@ class SocketServer:
         connection.is_open = False
         descriptor = connection.socket.fileno()
         del self._connections[descriptor]
+        del self._by_id[connection.id]
         if connection.events != _UNWATCHED:
             self._epoll.unregister(descriptor)
         connection.output.clear()

@@ -1,0 +1,229 @@
+"""The supervisor: makes the ground, forks the roles, watches them, and takes everything down in order.
+
+Start: lock the store, bind the sockets, compile the kernels, make the shared memory, mark the store open,
+recover it in a process of its own, fork the roles, wait until each is ready. Whatever fails leaves nothing
+behind that was not there before.
+
+Stop (SIGTERM or SIGINT; a second one kills): every child gets SIGTERM and ends when those that it serves
+have ended: network workers first, then the conductor, the writer, the dispatcher. What they leave is
+flushed and dispatched, so the checkpoint is written for the last time and the mark of an open store goes.
+"""
+
+import os
+import select
+import signal
+import time
+from functools import partial
+from types import FrameType
+from typing import Final
+
+from shmq import logs
+from shmq.config.loading import Loaded
+from shmq.config.settings import Config
+from shmq.memory import region
+from shmq.ring import doorbell
+from shmq.shared import broker_memory, header, plan
+from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.checkpoint import CheckpointFile, read_checkpoint
+from shmq.store.recover import Tables, recover
+from shmq.store.store_files import (
+    StoreLock,
+    StorePaths,
+    StoreSizes,
+    check_layout,
+    mark_closed,
+    mark_open,
+    was_left_open,
+)
+from shmq.supervisor import announcing
+from shmq.supervisor.children import Child, Children, run_once
+from shmq.workers.connection import Listener
+from shmq.workers.listening import listen_on
+from shmq.workers.placement import Grounds, placements
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+TICK_SECONDS: Final = 0.1
+
+
+def clean(config: Config) -> int:  # noqa: ARG001 - leftovers of every broker name are removed
+    """Remove the shared memory of brokers that are gone."""
+    for name in broker_memory.leftovers():
+        region.unlink(name)
+        print(f"removed {name}")  # noqa: T201 - the command's answer
+    return EXIT_OK
+
+
+def serve(loaded: Loaded) -> int:
+    """Run a broker until it is told to stop; return the exit code."""
+    config = loaded.config
+    logs.start("supervisor", config.log_directory, config.log_level, config.log_format)
+    log = logs.get("supervisor")
+    for warning in loaded.warnings:
+        log.warning(warning)
+    for note in loaded.notes:
+        log.info(note)
+    started_ns = time.monotonic_ns()
+    paths = StorePaths.of(config)
+    check_layout(paths)
+    lock = StoreLock(paths)
+    try:
+        listeners = _listeners(config)
+        namesrv = [Listener(listen_on(config.namesrv_listen))] if config.namesrv_listens else []
+        announcing.compile_all()
+        memory = broker_memory.create(config, time.time_ns())
+        try:
+            grounds = Grounds(config, memory, paths, listeners, namesrv, _make_bells(memory))
+            return Supervisor(grounds, started_ns).run()
+        finally:
+            region.unlink(memory.name)
+    finally:
+        lock.release()
+
+
+class Supervisor:
+    """Watches the processes of one broker."""
+
+    def __init__(self, grounds: Grounds, started_ns: int) -> None:
+        self._grounds = grounds
+        self._config = grounds.config
+        self._memory = grounds.memory
+        self._started_ns = started_ns
+        self._log = logs.get("supervisor")
+        self._children = Children(grounds.config, grounds.memory)
+        self._signals: list[int] = []
+        self._is_announced = False
+
+    def run(self) -> int:
+        """Recover the store, run the roles, stop."""
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._note_signal)
+        paths = self._grounds.paths
+        was_clean = not was_left_open(paths)
+        mark_open(paths)
+        if not run_once("recovery", self._config, lambda: self._recover(was_clean)):
+            self._log.error("the store could not be opened; nothing was started")
+            if was_clean:
+                mark_closed(paths)
+            return EXIT_FAILED
+        for placement in placements(self._grounds):
+            child = Child(placement.name, placement.row, partial(placement.run, self._grounds))
+            self._children.all.append(child)
+            self._children.spawn(child)
+        self._memory.state = header.RUNNING
+        code = self._watch(wake_read)
+        return self._stop(wake_read) or code
+
+    def _recover(self, was_clean: bool) -> None:
+        memory, config = self._memory, self._config
+        log = logs.get("recovery")
+        recovered = recover(
+            self._grounds.paths,
+            StoreSizes.of(config),
+            Tables(memory.topic_names, memory.queues, config.delay_levels_ms),
+            clean_exit=was_clean,
+            now_ms=time.time_ns() // 1_000_000,
+            progress=log.info,
+        )
+        for path in recovered.set_aside:
+            log.error("records that could not stay were copied aside", path=str(path))
+        memory.watermarks.begin(recovered.trimmed, recovered.end, recovered.store_ms)
+
+    def _watch(self, wake_read: int) -> int:
+        """Until a signal says stop, or a child dies again and again."""
+        while True:
+            self._wait(wake_read)
+            now_ns = time.monotonic_ns()
+            if self._take_stop_signal():
+                return EXIT_OK
+            self._children.reap(now_ns, restart=True)
+            hopeless = self._children.hopeless()
+            if hopeless is not None:
+                self._log.critical("a process dies again and again; giving up", name=hopeless.name)
+                return EXIT_FAILED
+            self._children.restart_due(now_ns)
+            if not self._is_announced and self._children.are_ready:
+                self._is_announced = True
+                elapsed_ms = (now_ns - self._started_ns) // 1_000_000
+                announcing.announce(self._config, self._children.running, elapsed_ms)
+
+    def _stop(self, wake_read: int) -> int:
+        """End all children in good order; return 0 if the store was left whole and closed."""
+        self._log.info("stopping")
+        announcing.withdraw(self._config)
+        self._memory.state = header.STOPPING
+        for listener in (*self._grounds.broker_listeners, *self._grounds.namesrv_listeners):
+            listener.socket.close()
+        self._children.tell(signal.SIGTERM)
+        deadline_ns = time.monotonic_ns() + self._config.stop_timeout_ms * 1_000_000
+        while self._children.running:
+            self._wait(wake_read)
+            if self._children.reap(time.monotonic_ns(), restart=False):
+                self._ring_all()  # who waited for them to end may go on
+            forced = self._take_stop_signal()
+            if forced or time.monotonic_ns() >= deadline_ns:
+                self._log.error("killing what has not ended", names=[c.name for c in self._children.running])
+                self._children.tell(signal.SIGKILL)
+        return self._close_store()
+
+    def _close_store(self) -> int:
+        marks = self._memory.watermarks
+        is_whole = marks.appended == marks.flushed == marks.dispatched
+        if not is_whole or any(child.has_failed for child in self._children.all):
+            self._log.warning("stopped, but not cleanly: the next start checks the store")
+            return EXIT_FAILED
+        paths = self._grounds.paths
+        checkpoint = CheckpointFile(paths.checkpoint)
+        announcing.note_clean_end(checkpoint, read_checkpoint(paths.checkpoint), marks.queues_ms)
+        checkpoint.close()
+        mark_closed(paths)
+        self._log.info("stopped")
+        return EXIT_OK
+
+    def _ring_all(self) -> None:
+        for number in range(plan.BELL_FIRST_WORKER + self._memory.plan.workers):
+            doorbell.ring_bell(self._memory.bell(number))
+
+    def _wait(self, wake_read: int) -> None:
+        """Sleep until a signal, a restart that is due, or a tick while not all are ready."""
+        timeout = None if self._is_announced else TICK_SECONDS
+        due_ns = self._children.next_restart_ns()
+        if due_ns or self._memory.state == header.STOPPING:
+            timeout = TICK_SECONDS
+        select.select([wake_read], [], [], timeout)
+        try:
+            os.read(wake_read, 4096)
+        except BlockingIOError:
+            return
+
+    def _note_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _take_stop_signal(self) -> bool:
+        """Act on the signals that came; whether one of them asks to stop."""
+        signals, self._signals = self._signals, []
+        if signal.SIGHUP in signals:
+            logs.reopen()
+            self._children.tell(signal.SIGHUP)
+        return signal.SIGTERM in signals or signal.SIGINT in signals
+
+
+def _listeners(config: Config) -> list[Listener]:
+    """Bind the broker's sockets before anything else is done: a taken port is an error at once."""
+    bound = [Listener(listen_on(config.listen))]
+    if config.vip_listen_enable:
+        bound.append(Listener(listen_on(config.vip_listen), is_vip=True))
+    return bound
+
+
+def _make_bells(memory: BrokerMemory) -> dict[int, int]:
+    """Set up every role's bell; return the eventfds of those that sleep in epoll."""
+    eventfds: dict[int, int] = {}
+    for number in range(plan.BELL_FIRST_WORKER + memory.plan.workers):
+        descriptor = doorbell.NONE
+        if number >= plan.BELL_CONDUCTOR:
+            descriptor = eventfds[number] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        doorbell.initialise(memory.bell(number), descriptor)
+    return eventfds

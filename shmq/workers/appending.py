@@ -1,0 +1,196 @@
+"""The producer's side of the log: records into the submit ring, completions out, answers when they may go.
+
+An Append is encoded in place, in the ring. Its completion says where it lies; under SYNC_FLUSH one that
+wants to wait is held until `flushed` has passed its end, or its deadline, and is then told apart by its
+status. A full ring keeps Appends in order in memory, where each may wait only so long: then it gets
+SYSTEM_BUSY, as a request that waits too long in the Java broker's queue does.
+
+Numbers of submissions begin anew above those of any earlier life of this process, so a completion for a
+predecessor is nobody's and is dropped.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from shmq.broker.outcome import Append, Appended, PutStatus
+from shmq.ring import spsc
+from shmq.ring.doorbell import ring_bell
+from shmq.shared import submission
+from shmq.shared.broker_memory import BrokerMemory
+from shmq.shared.plan import BELL_WRITER
+from shmq.store import record
+
+_HEAD: Final = struct.Struct("<iiii")
+_COMPLETION: Final = struct.Struct("<iiqqq")
+_LIFE_SHIFT: Final = 40
+
+assert _HEAD.size == submission.HEAD_SIZE
+assert _COMPLETION.size == submission.COMPLETION_SIZE
+
+Then = Callable[[Appended], None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A submission that the writer has, or will have."""
+
+    sizes: tuple[int, ...]
+    wait_flush: bool
+    then: Then
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An Append that finds the ring full."""
+
+    append: Append
+    then: Then
+    deadline_ms: int
+
+
+class Appender:
+    """One sender's rings to the writer and back."""
+
+    def __init__(
+        self, memory: BrokerMemory, sender: int, epoch: int, is_sync_flush: bool, waits: "Waits"
+    ) -> None:
+        self._view = memory.bytes_of(f"submit/{sender}").data
+        self._answers = memory.bytes_of(f"completions/{sender}").data
+        self._ring = memory.place(f"submit/{sender}")
+        self._completions = memory.place(f"completions/{sender}")
+        self._writer_bell = memory.bell(BELL_WRITER)
+        self._watermarks = memory.watermarks
+        self._is_sync_flush = is_sync_flush
+        self._waits = waits
+        self._serial = epoch << _LIFE_SHIFT
+        self._pending: dict[int, _Pending] = {}
+        self._full: deque[_Waiting] = deque()
+        self._unflushed: deque[tuple[int, int, Appended, Then]] = deque()  # end, deadline, ...
+        self._has_news = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the ring has no room: nothing new should be taken on."""
+        return bool(self._full)
+
+    @property
+    def in_flight(self) -> int:
+        """How many Appends have no answer yet."""
+        return len(self._pending) + len(self._full) + len(self._unflushed)
+
+    @property
+    def wants_flush_news(self) -> bool:
+        """Whether answers wait for the flush."""
+        return bool(self._unflushed)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no completion waits to be read."""
+        return spsc.is_empty(self._completions)
+
+    def submit(self, append: Append, then: Then, now_ms: int) -> None:
+        """Send an Append to the writer; `then` is called with the result in some later `collect`."""
+        if self._full or not self._offer(append, then):
+            self._full.append(_Waiting(append, then, now_ms + self._waits.ring_ms))
+
+    def collect(self, now_ms: int) -> int:
+        """Read completions, end waits; return how many Appends were answered."""
+        answered = self._read_completions(now_ms)
+        while self._full and self._offer(self._full[0].append, self._full[0].then):
+            self._full.popleft()
+        while self._full and self._full[0].deadline_ms <= now_ms:
+            self._full.popleft().then(_refused(PutStatus.SYSTEM_BUSY))
+            answered += 1
+        return answered + self._release_flushed(now_ms)
+
+    def flush(self) -> None:
+        """Wake the writer if something was submitted since the last call."""
+        if self._has_news:
+            self._has_news = False
+            ring_bell(self._writer_bell)
+
+    def _offer(self, append: Append, then: Then) -> bool:
+        sizes = tuple(map(record.size_of, append.records))
+        size_bytes = submission.HEAD_SIZE + sum(sizes)
+        position = spsc.claim(self._ring, size_bytes)
+        if position < 0:
+            return False
+        at = spsc.payload_address(self._ring, position) - self._ring
+        _HEAD.pack_into(self._view, at, append.slot, len(sizes), size_bytes - submission.HEAD_SIZE, 0)
+        at += submission.HEAD_SIZE
+        for each, size in zip(append.records, sizes, strict=True):
+            record.encode_into(each, self._view, at)
+            at += size
+        self._serial += 1
+        self._pending[self._serial] = _Pending(sizes, append.wait_flush, then)
+        after = spsc.fill_head(self._ring, position, size_bytes, submission.SUBMISSION, self._serial)
+        spsc.publish(self._ring, after)
+        self._has_news = True
+        return True
+
+    def _read_completions(self, now_ms: int) -> int:
+        consumed = spsc.consumed_position(self._completions)
+        read: list[tuple[int, tuple[int, ...]]] = []
+        while True:
+            found = spsc.peek(self._completions, consumed)
+            if found.position < 0:
+                break
+            read.append(
+                (found.tag, _COMPLETION.unpack_from(self._answers, found.address - self._completions))
+            )
+            consumed = found.position + spsc.space_of(found.size_bytes)
+        if not read:
+            return 0
+        spsc.give_back(self._completions, consumed)
+        ring_bell(self._writer_bell)  # it may have stopped for want of room here
+        return sum(self._answer(tag, completion, now_ms) for tag, completion in read)
+
+    def _answer(self, tag: int, completion: tuple[int, ...], now_ms: int) -> int:
+        pending = self._pending.pop(tag, None)
+        if pending is None:
+            return 0  # a predecessor's, or answered before a writer died
+        status, _, queue_offset, position, store_ms = completion
+        if status != PutStatus.PUT_OK:
+            pending.then(_refused(PutStatus(status)))
+            return 1
+        ends = position + np.cumsum(pending.sizes)
+        positions = (position, *(int(end) for end in ends[:-1]))
+        appended = Appended(PutStatus.PUT_OK, queue_offset, positions, store_ms)
+        if self._is_sync_flush and pending.wait_flush:
+            self._unflushed.append((int(ends[-1]), now_ms + self._waits.flush_ms, appended, pending.then))
+            return 0
+        pending.then(appended)
+        return 1
+
+    def _release_flushed(self, now_ms: int) -> int:
+        if not self._unflushed:
+            return 0
+        flushed = self._watermarks.flushed
+        released = 0
+        while self._unflushed:
+            end, deadline_ms, appended, then = self._unflushed[0]
+            if end > flushed:
+                if deadline_ms > now_ms:
+                    break
+                appended = appended._replace(status=PutStatus.FLUSH_DISK_TIMEOUT)
+            self._unflushed.popleft()
+            then(appended)
+            released += 1
+        return released
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long an Append may wait for room in the ring, and for the flush."""
+
+    ring_ms: int
+    flush_ms: int
+
+
+def _refused(status: PutStatus) -> Appended:
+    return Appended(status, 0, (), 0)

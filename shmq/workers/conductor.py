@@ -1,0 +1,353 @@
+"""The conductor: alone changes metadata, and does what is due by the clock.
+
+It answers the control requests that network workers forward, tells all of them what has changed before an
+answer goes out, saves documents, registers at the name servers, delivers delayed messages, and is itself a
+sender to the commit writer.
+
+Killed, the tables in shared memory stand as they are; a successor makes the rest anew from the documents,
+has every worker announce itself and its clients, and answers again what was asked and not answered. A
+request it had carried out may so be carried out twice; all of them bear that.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import orjson
+
+from shmq import logs
+from shmq.broker import updates
+from shmq.broker.answering import handle_question
+from shmq.broker.delays import Delivery
+from shmq.broker.effects import CloseChannel, DocumentName, Effect, Persist, Publish, Push, RegisterTopics
+from shmq.broker.metadata import Metadata
+from shmq.broker.offsets import Tables
+from shmq.broker.outcome import Append, Appended, Ask, Channel, Outcome, Park, Peer, Reply
+from shmq.broker.requests import REQUESTS
+from shmq.broker.store_reader import StoreReader
+from shmq.config.settings import Config
+from shmq.errors import PeerError, RequestError, StoreError
+from shmq.ring import doorbell
+from shmq.shared import plan
+from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.documents import Document
+from shmq.store.log import LogReader
+from shmq.store.read import QueueReader
+from shmq.store.store_files import StorePaths, StoreSizes
+from shmq.wire import fastjson
+from shmq.wire.bodies import DataVersion
+from shmq.wire.codes import ResponseCode
+from shmq.wire.command import Command, Encoding, decode, encode
+from shmq.wire.frame import Frame
+from shmq.wire.topic_bodies import TopicConfig
+from shmq.workers.appending import Appender, Waits
+from shmq.workers.connection import Limits
+from shmq.workers.letters import Inbox, Kind, Letter, Outbox, unpack_request
+from shmq.workers.registering import Registering
+from shmq.workers.runner import row_alive, wall_ms
+from shmq.workers.sockets import SocketServer
+
+LETTERS_PER_ROUND: Final = 256
+DELAYS_MS: Final = 100
+EXPIRE_MS: Final = 10_000
+FAREWELL_PATIENCE_MS: Final = 1500
+
+
+class Conductor:
+    """The conductor's role (see `workers/role.py`)."""
+
+    def __init__(self, config: Config, memory: BrokerMemory, paths: StorePaths, bell_descriptor: int) -> None:
+        self._config = config
+        self._memory = memory
+        self._paths = paths
+        self._log = logs.get("conductor")
+        self._bell = memory.bell(plan.BELL_CONDUCTOR)
+        self._bell_descriptor = bell_descriptor
+        workers = range(memory.plan.workers)
+        self._inboxes = [Inbox(memory.bytes_of(f"up/{i}"), memory.place(f"up/{i}")) for i in workers]
+        self._outboxes = [
+            Outbox(
+                memory.bytes_of(f"down/{i}"),
+                memory.place(f"down/{i}"),
+                config.letter_ring_bytes,
+                memory.bell(plan.BELL_FIRST_WORKER + i),
+            )
+            for i in workers
+        ]
+        self._epochs = [0 for _ in workers]
+        self._encodings: dict[Channel, Encoding] = {}
+        self._opaque = 0
+        self._unsaved: set[DocumentName] = set()
+        self._saved: dict[DocumentName, Any] = {}
+        self._due: list[tuple[int, int, Callable[[int], None]]] = []
+        self._is_stopping = False
+        self._farewell_by_ms = 0
+
+    def start(self) -> None:
+        """Take up the documents and tables, and have the workers announce themselves."""
+        config, memory = self._config, self._memory
+        own_epoch = int(memory.roster[plan.CONDUCTOR]["epoch"])
+        waits = Waits(config.stop_timeout_ms, config.sync_flush_timeout_ms)
+        is_sync = config.flush_disk_type == "SYNC_FLUSH"
+        sender = memory.plan.conductor_sender
+        self._appender = Appender(memory, sender, own_epoch, is_sync, waits)
+        limits = Limits(config.frame_bytes_max, config.output_bytes_max, 0, config.connection_idle_ms)
+        self._server = SocketServer([], limits, self._log)
+        self._server.watch(self._bell_descriptor, self._hear_bell)
+        self._documents = {
+            name: Document[Any](self._paths.config / name, fastjson.loads, _render) for name in DocumentName
+        }
+        log = LogReader(self._paths.commitlog, config.commit_log_file_bytes)
+        sizes = StoreSizes.of(config)
+        self._reader = QueueReader(self._paths.consumequeue, sizes, memory.queues, log)
+        tables = Tables(memory.topic_names, memory.group_names, memory.queues, memory.offsets)
+        loaded = {name: document.load() for name, document in self._documents.items()}
+        self._state = Metadata(config, tables, loaded, StoreReader(self._reader), wall_ms())
+        self._registering = Registering(config, self._server, self._topics_of, self._log)
+        self._perform_effects()
+        now_ms = wall_ms()
+        self._every(DELAYS_MS, now_ms, self._deliver_due)
+        self._every(config.consumer_offset_flush_interval_ms, now_ms, self._save_offsets)
+        self._every(config.delay_offset_flush_interval_ms, now_ms, self._save_delays)
+        self._every(EXPIRE_MS, now_ms, self._expire)
+        for inbox, outbox in zip(self._inboxes, self._outboxes, strict=True):
+            inbox.skip_all()  # whoever sent that will be asked to say it again
+            outbox.post(Kind.RESTARTED, 0)
+            outbox.flush()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every worker has been told everything."""
+        return all(self._epochs)
+
+    def do_work(self, now_ns: int) -> int:  # noqa: ARG002 - its agenda is wall clock
+        """Answer letters, then do what is due."""
+        now_ms = wall_ms()
+        self._server.poll(0, wall_ms)
+        work = sum(self._read_letters(worker, now_ms) for worker in range(len(self._inboxes)))
+        work += self._appender.collect(now_ms)
+        work += self._do_due(now_ms)
+        work += self._registering.poll(now_ms)
+        self._perform_effects()
+        for outbox in self._outboxes:
+            outbox.flush()
+        self._appender.flush()
+        return work
+
+    def rest(self, timeout_ns: int) -> None:
+        """Sleep in epoll: for letters, completions, name servers, or the agenda."""
+        doorbell.want(self._bell, doorbell.FLUSHED if self._appender.wants_flush_news else 0)
+        doorbell.will_sleep(self._bell)
+        now_ms = wall_ms()
+        timeout_ms = timeout_ns // 1_000_000
+        if all(inbox.is_empty for inbox in self._inboxes) and self._appender.is_idle:
+            next_due_ms = min((due_ms for due_ms, _, _ in self._due), default=now_ms + timeout_ms)
+            timeout_ms = max(0, min(timeout_ms, next_due_ms - now_ms))
+            timeout_ms = self._registering.wait_ms(now_ms, timeout_ms)
+            self._server.poll(timeout_ms, wall_ms)
+        doorbell.is_awake(self._bell)
+
+    def stop(self) -> None:
+        """Unregister; end once the network workers are gone."""
+        self._is_stopping = True
+        now_ms = wall_ms()
+        self._registering.say_farewell(now_ms)
+        self._farewell_by_ms = now_ms + FAREWELL_PATIENCE_MS
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody is left to serve, and the name servers know that we go."""
+        has_left = self._registering.has_left or wall_ms() >= self._farewell_by_ms
+        workers = self._memory.roster[plan.FIRST_WORKER :]
+        is_quiet = all(inbox.is_empty for inbox in self._inboxes) and not self._appender.in_flight
+        return has_left and is_quiet and not any(map(row_alive, workers))
+
+    def close(self) -> None:
+        """Save every document, close every link."""
+        self._unsaved.update(DocumentName)
+        self._save()
+        self._registering.close()
+        self._server.close_all()
+        self._reader.close()
+
+    # Letters.
+
+    def _read_letters(self, worker: int, now_ms: int) -> int:
+        read = 0
+        for letter in self._inboxes[worker].letters(LETTERS_PER_ROUND):
+            self._take(worker, letter, now_ms)
+            read += 1
+        return read
+
+    def _take(self, worker: int, letter: Letter, now_ms: int) -> None:
+        outbox = self._outboxes[worker]
+        match letter.kind:
+            case Kind.HELLO:
+                self._welcome(worker, letter.tag)
+            case Kind.REQUEST | Kind.ANNOUNCE:
+                connection, peer, frame = unpack_request(letter.payload)
+                channel = Channel(worker, self._epochs[worker], connection)
+                serial = letter.tag if letter.kind == Kind.REQUEST else None
+                self._serve(channel, peer, frame, serial, now_ms)
+            case Kind.ASK:
+                answered = handle_question(self._state, orjson.loads(letter.payload), now_ms)
+                self._perform_effects()
+                outbox.post(Kind.ANSWERED, letter.tag, [orjson.dumps(tuple(answered))])
+            case Kind.CLOSED:
+                channel = Channel(worker, self._epochs[worker], letter.tag)
+                self._encodings.pop(channel, None)
+                self._state.clients.close(channel)
+                self._perform_effects()
+            case Kind.RESPONSE:
+                self._log.debug("a client answered what was not asked", connection=letter.tag)
+            case _:
+                raise AssertionError(f"no worker sends letters of kind {letter.kind}")
+
+    def _welcome(self, worker: int, epoch: int) -> None:
+        """Tell a new worker everything, and forget the clients of its earlier lives."""
+        if epoch != self._epochs[worker]:
+            self._state.clients.close_worker(worker, epoch)
+            self._encodings = {c: e for c, e in self._encodings.items() if c.worker != worker}
+        self._epochs[worker] = epoch
+        self._perform_effects()
+        outbox = self._outboxes[worker]
+        outbox.post(Kind.WELCOME, epoch)
+        for update in self._state.snapshot():
+            outbox.post(Kind.UPDATE, 0, [updates.encode(update)])
+        outbox.post(Kind.COMPLETE, 0)
+
+    def _serve(self, channel: Channel, peer: Peer, frame: Frame, serial: int | None, now_ms: int) -> None:
+        try:
+            command = decode(frame)
+        except PeerError as error:  # the worker has decoded it before
+            self._log.error("a forwarded frame cannot be read", reason=str(error))
+            return
+        self._encodings[channel] = command.encoding
+        handler = REQUESTS[command.code].handler
+        self._go_on(channel, command, serial, lambda: handler(self._state, command, channel, peer, now_ms))
+
+    def _go_on(
+        self, channel: Channel, command: Command, serial: int | None, step: Callable[[], Outcome]
+    ) -> None:
+        """Take the next step of a request, do what it asks; its effects come before its answer."""
+        try:
+            outcome = step()
+        except RequestError as error:
+            outcome = Reply(command.reply(ResponseCode(error.code), error.remark, error.fields))
+        except Exception as error:  # noqa: BLE001 - one request must not end the conductor: logged and answered
+            self._log.exception("request failed", code=command.code)
+            outcome = Reply(command.reply(ResponseCode.SYSTEM_ERROR, f"{type(error).__name__}: {error}"))
+        self._perform_effects()
+        match outcome:
+            case Reply(answer):
+                if serial is not None:
+                    kind = Kind.NO_ANSWER if command.is_oneway else Kind.ANSWER
+                    pieces = [] if command.is_oneway else [encode(answer)]
+                    self._outboxes[channel.worker].post(kind, serial, pieces)
+            case Append():
+                append = outcome
+
+                def then(appended: Appended) -> None:
+                    self._go_on(channel, command, serial, lambda: append.then(appended))
+
+                self._appender.submit(append, then, wall_ms())
+            case Park() | Ask():
+                raise AssertionError("control requests neither wait for messages nor ask the conductor")
+
+    # Effects.
+
+    def _perform_effects(self) -> None:
+        for effect in self._state.drain():
+            self._perform(effect)
+        self._save()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Publish(update):
+                packed = updates.encode(update)
+                for worker, outbox in enumerate(self._outboxes):
+                    if self._epochs[worker]:
+                        outbox.post(Kind.UPDATE, 0, [packed])
+            case Push(channel, command):
+                self._opaque = (self._opaque + 1) & 0x7FFF_FFFF
+                command.opaque = self._opaque
+                command.encoding = self._encodings.get(channel, Encoding.JSON)
+                if channel.epoch == self._epochs[channel.worker]:
+                    self._outboxes[channel.worker].post(Kind.PUSH, channel.connection, [encode(command)])
+            case Persist(document):
+                self._unsaved.add(document)
+            case RegisterTopics(names):
+                self._registering.topics_changed(names)
+            case CloseChannel(channel):
+                if channel.epoch == self._epochs[channel.worker]:
+                    reason = b"no heartbeat for too long"
+                    self._outboxes[channel.worker].post(Kind.CLOSE, channel.connection, [reason])
+
+    def _save(self) -> None:
+        """Write the documents that changed; what cannot be written is tried again with the next change."""
+        for name in sorted(self._unsaved):
+            try:
+                content = self._state.document(name, wall_ms())
+                if content != self._saved.get(name):
+                    self._documents[name].persist(content)
+                    self._saved[name] = content
+            except StoreError as error:
+                self._log.error("a document could not be saved", name=name, reason=str(error))
+                continue
+            self._unsaved.discard(name)
+
+    # The agenda.
+
+    def _every(self, interval_ms: int, now_ms: int, duty: Callable[[int], None]) -> None:
+        self._due.append((now_ms + interval_ms, interval_ms, duty))
+
+    def _do_due(self, now_ms: int) -> int:
+        done = 0
+        for index, (due_ms, interval_ms, duty) in enumerate(self._due):
+            if now_ms >= due_ms:
+                self._due[index] = (now_ms + interval_ms, interval_ms, duty)
+                duty(now_ms)
+                done += 1
+        return 0 if self._is_stopping else done
+
+    def _deliver_due(self, now_ms: int) -> None:
+        if self._is_stopping:
+            return
+        for delivery in self._state.delays.due(now_ms):
+            self._deliver(delivery, now_ms)
+
+    def _deliver(self, delivery: Delivery, now_ms: int) -> None:
+        def then(_appended: Appended) -> Outcome:
+            raise AssertionError("a delivery is answered to nobody")
+
+        append = Append(delivery.slot, delivery.records, wait_flush=False, then=then)
+        settle = self._state.delays.settle
+        self._appender.submit(append, lambda appended: settle(delivery, appended.status, wall_ms()), now_ms)
+
+    def _save_offsets(self, now_ms: int) -> None:  # noqa: ARG002 - every duty is told the time
+        self._unsaved.add(DocumentName.CONSUMER_OFFSETS)
+        self._save()
+
+    def _save_delays(self, now_ms: int) -> None:  # noqa: ARG002 - every duty is told the time
+        self._unsaved.add(DocumentName.DELAY_OFFSETS)
+        self._save()
+
+    def _expire(self, now_ms: int) -> None:
+        self._state.expire(now_ms)
+
+    def _topics_of(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion]:
+        topics = self._state.topics
+        if names is None:
+            return list(topics), topics.version
+        found = map(topics.get, names)
+        return [each for each in found if each is not None], topics.version
+
+    def _hear_bell(self) -> None:
+        try:
+            os.eventfd_read(self._bell_descriptor)
+        except BlockingIOError:
+            return  # somebody rang twice and it was read once
+
+
+def _render(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)

@@ -1,0 +1,140 @@
+"""The dispatcher: follows the log up to `confirmed`, gives each record its place in its queue, wakes readers.
+
+A round takes a bounded part of the log. The queue files it wrote are synced by a thread of this process,
+which alone moves `queues_ms`: the store time up to which the checkpoint may vouch for them. Killed, a
+successor begins at `dispatched`; whatever lies there already is written again, the same bytes in the same
+place.
+"""
+
+import queue
+import threading
+from pathlib import Path
+from typing import Final
+
+from shmq import logs
+from shmq.config.settings import Config
+from shmq.errors import StoreError
+from shmq.ring import doorbell
+from shmq.shared import plan
+from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.dispatch import Dispatch
+from shmq.store.log import LogReader
+from shmq.store.queue_files import QueueFiles, sync_files
+from shmq.store.store_files import StorePaths
+from shmq.store.watermarks import DISPATCHED, QUEUES_MS
+from shmq.workers.runner import row_alive
+
+STEP_BYTES: Final = 4 * 1024 * 1024
+
+
+class Dispatcher:
+    """The dispatcher's role (see `workers/role.py`)."""
+
+    def __init__(self, config: Config, memory: BrokerMemory, paths: StorePaths) -> None:
+        self._config = config
+        self._memory = memory
+        self._log = logs.get("dispatcher")
+        self._bell = memory.bell(plan.BELL_DISPATCHER)
+        workers = range(memory.plan.workers)
+        self._readers = [memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in workers]
+        self._readers.append(memory.bell(plan.BELL_CONDUCTOR))
+        self._files = QueueFiles(paths.consumequeue, config.consume_queue_file_bytes, config.queue_slots_max)
+        self._dispatch = Dispatch(
+            memory.topic_names,
+            memory.queues,
+            LogReader(paths.commitlog, config.commit_log_file_bytes),
+            self._files,
+            config.delay_levels_ms,
+        )
+        self._store_ms = 0
+        self._problem = ""
+        self._sync_at_ns = 0
+        self._work: queue.SimpleQueue[tuple[list[Path], int] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._sync_queues, name="queue-sync", daemon=True)
+
+    def start(self) -> None:
+        """Begin at `dispatched`."""
+        self._store_ms = self._memory.watermarks.queues_ms
+        self._thread.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Always, once started."""
+        return True
+
+    def do_work(self, now_ns: int) -> int:
+        """Dispatch a part of the log."""
+        if now_ns >= self._sync_at_ns and self._work.empty():
+            self._sync_at_ns = now_ns + self._config.consume_queue_flush_interval_ms * 1_000_000
+            self._hand_over()
+        marks = self._memory.watermarks
+        begin, confirmed = marks.dispatched, marks.confirmed
+        if begin >= confirmed:
+            return 0
+        try:
+            result = self._dispatch.step(begin, confirmed, STEP_BYTES)
+        except StoreError as error:  # a full disk: what is acknowledged is in the log, and waits
+            self._complain(str(error))
+            return 0
+        if result.records:
+            self._store_ms = result.store_ms
+        if result.reached > begin:
+            marks.move(DISPATCHED, result.reached)
+            for bell in self._readers:
+                doorbell.ring_for(bell, doorbell.DISPATCHED)
+        if result.blanks:
+            self._log.warning("queue offsets without a message were left blank", count=result.blanks)
+        if result.problem:
+            raise StoreError(result.problem)
+        self._problem = ""
+        return result.records
+
+    def rest(self, timeout_ns: int) -> None:
+        """Sleep until the log grows."""
+        doorbell.will_sleep(self._bell)
+        marks = self._memory.watermarks
+        if marks.dispatched >= marks.confirmed or self._problem:
+            doorbell.sleep(self._bell, timeout_ns)
+        else:
+            doorbell.is_awake(self._bell)
+
+    def stop(self) -> None:
+        """End once the writer is gone and everything of its is dispatched."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more can come."""
+        marks = self._memory.watermarks
+        is_behind = marks.dispatched < marks.confirmed and not self._problem
+        return not is_behind and not row_alive(self._memory.roster[plan.WRITER])
+
+    def close(self) -> None:
+        """Sync every queue file."""
+        self._files.close()
+        self._hand_over()
+        self._work.put(None)
+        self._thread.join()
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._log.error("cannot dispatch", reason=problem)
+
+    def _hand_over(self) -> None:
+        """Give the thread what was written, and how far in time that goes."""
+        paths = self._files.take_dirty()
+        if paths or self._store_ms > self._memory.watermarks.queues_ms:
+            self._work.put((paths, self._store_ms))
+
+    def _sync_queues(self) -> None:
+        """The thread: sync what it is given, then let the checkpoint vouch for it."""
+        while (work := self._work.get()) is not None:
+            paths, store_ms = work
+            try:
+                sync_files(paths)
+            except OSError as error:
+                # What was not written may be lost: the checkpoint stays, and recovery builds the queues again.
+                self._log.error("queue files could not be synced", reason=str(error))
+                return
+            if store_ms > self._memory.watermarks.queues_ms:
+                self._memory.watermarks.move(QUEUES_MS, store_ms)

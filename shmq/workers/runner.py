@@ -1,0 +1,75 @@
+"""Run one role in this process until it is told to stop: rounds, heartbeat, signals.
+
+SIGTERM asks for a graceful end, once; SIGINT is the terminal's to the whole group and only the supervisor
+heeds it; SIGHUP reopens the log file. The role ends when its own duty and those it serves are over, so a
+SIGTERM to all of them at once ends them in the right order by itself, also when the supervisor is gone.
+"""
+
+import signal
+import time
+from types import FrameType
+from typing import Any, Final
+
+from shmq import logs
+from shmq.memory.words import store_word
+from shmq.shared import roster
+from shmq.workers.role import Role
+
+REST_NS_MAX: Final = 100_000_000  # a signal that comes just before a sleep is heeded after it
+
+
+class Runner:
+    """Turns a role until SIGTERM and then until it is done."""
+
+    def __init__(self, name: str, role: Role, roster_row: int) -> None:
+        """Take the address of this process's row in the roster."""
+        self._name = name
+        self._role = role
+        self._row = roster_row
+        self._log = logs.get(name)
+        self._stop_asked = False
+        self._reopen_asked = False
+
+    def run(self) -> int:
+        """Run to the end; return the process's exit code."""
+        signal.signal(signal.SIGTERM, self._ask_stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, self._ask_reopen)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        self._role.start()
+        ready = stopping = False
+        while not (stopping and self._role.is_done):
+            if self._reopen_asked:
+                self._reopen_asked = False
+                logs.reopen()
+            if self._stop_asked and not stopping:
+                ready = stopping = True
+                store_word(self._row + roster.STATE, roster.STOPPING)
+                self._log.debug("stopping")
+                self._role.stop()
+            if not ready and self._role.is_ready:
+                ready = True
+                store_word(self._row + roster.STATE, roster.READY)
+            now_ns = time.monotonic_ns()
+            store_word(self._row + roster.BEAT_NS, now_ns)
+            if self._role.do_work(now_ns) == 0:
+                self._role.rest(REST_NS_MAX)
+        self._role.close()
+        self._log.debug("stopped")
+        return 0
+
+    def _ask_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stop_asked = True
+
+    def _ask_reopen(self, _signal: int, _frame: FrameType | None) -> None:
+        self._reopen_asked = True
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970, as RocketMQ's timestamps count."""
+    return time.time_ns() // 1_000_000
+
+
+def row_alive(row: Any) -> bool:
+    """Whether the process of a roster row still runs."""
+    return roster.is_alive(int(row["pid"]), int(row["started"]))
