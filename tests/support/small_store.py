@@ -7,11 +7,12 @@ import numpy as np
 
 from shmq.store import record
 from shmq.store.dispatch import Dispatch
+from shmq.store.host import Host
 from shmq.store.log import LogReader
 from shmq.store.name_table import NameTable, format_name_table, name_table_bytes
 from shmq.store.queue_files import QueueFiles
 from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_bytes
-from shmq.store.record import Host, NewRecord
+from shmq.store.record import NewRecord
 from shmq.store.segment import file_name
 
 SLOTS = 64
