@@ -22,14 +22,14 @@ def handle_query_offset(broker: Replica, request: Command, peer: Peer, now_ms: i
     """
     del peer, now_ms
     header = read_header(QueryOffsetHeader, request.fields)
-    slot = broker.slot(header.topic, header.queue_id)
-    offset = broker.committed_offset(header.consumer_group, slot)
+    queue = broker.queue(header.topic, header.queue_id)
+    offset = broker.committed_offset(header.consumer_group, queue.slot)
     if offset < 0:
         if not header.zero_if_not_found:
             raise RequestError(
                 ResponseCode.QUERY_NOT_FOUND, "Not found, do not set to zero, maybe this group boot first"
             )
-        if slot == NONE or not _is_young(broker, header, slot):
+        if not broker.is_in_memory(queue, 0):
             raise RequestError(
                 ResponseCode.QUERY_NOT_FOUND,
                 "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first",
@@ -48,7 +48,7 @@ def handle_update_offset(broker: Replica, request: Command, peer: Peer, now_ms: 
         raise RequestError(ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, remark)
     if header.topic not in broker.topics:
         raise RequestError(ResponseCode.TOPIC_NOT_EXIST, f"Topic {header.topic} not exist!")
-    slot = broker.slot(header.topic, header.queue_id)
+    slot = broker.queue(header.topic, header.queue_id).slot
     if slot == NONE:
         remark = f"queueId[{header.queue_id}] is illegal, topic is {header.topic}"
         raise RequestError(ResponseCode.INVALID_PARAMETER, remark)
@@ -61,11 +61,3 @@ def handle_update_offset(broker: Replica, request: Command, peer: Peer, now_ms: 
         return Reply(request.reply())
 
     return Ask(ask_offset(group.name, header.topic, header.queue_id, header.commit_offset), then)
-
-
-def _is_young(broker: Replica, header: QueryOffsetHeader, slot: int) -> bool:
-    """Whether a queue still begins with its first message, and that is in memory."""
-    min_offset, max_offset = broker.reader.bounds(slot)
-    if min_offset > 0 or max_offset == 0:
-        return False
-    return broker.is_in_memory(broker.topics[header.topic], header.queue_id, 0)

@@ -14,15 +14,14 @@ from shmq.broker.message_ids import UniqueIds
 from shmq.broker.updates import GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config
-from shmq.memory.endian import load_i64
 from shmq.ring.spsc import payload_bytes_max
 from shmq.shared.submission import HEAD_SIZE
 from shmq.store.offset_table import OffsetTable
 from shmq.store.position import NONE
-from shmq.store.queue_entry import POSITION
 from shmq.store.read import QueueReader, ReadResult
 from shmq.store.record import BLANK_BYTES_MIN
 from shmq.store.scan import ReadLimits
+from shmq.store.search import Queue, position_at
 from shmq.store.watermarks import Watermarks
 from shmq.wire.heartbeat_bodies import ConsumeType, MessageModel, SubscriptionData
 from shmq.wire.topic_bodies import SubscriptionGroupConfig, TopicConfig
@@ -131,12 +130,12 @@ class Replica:
                     by_topic = {each.topic: each for each in subscriptions}
                     self.members[name] = MembersView(model, consume_type, by_topic)
 
-    def slot(self, topic: str, queue_id: int) -> int:
-        """The slot of a queue, or NONE."""
+    def queue(self, topic: str, queue_id: int) -> Queue:
+        """A queue as searches want it; its slot is NONE where there is no such queue."""
         view = self.topics.get(topic)
         if view is None or not 0 <= queue_id < len(view.slots):
-            return NONE
-        return view.slots[queue_id]
+            return Queue(NONE, (b"", NONE))
+        return Queue(view.slots[queue_id], (view.name_bytes, queue_id))
 
     def read(
         self, topic: TopicView, queue_id: int, offset: int, count_max: int, tags: TagFilter
@@ -147,13 +146,10 @@ class Replica:
             topic.slots[queue_id], queue, offset, count_max, self.watermarks.appended, tags
         )
 
-    def is_in_memory(self, topic: TopicView, queue_id: int, offset: int) -> bool:
-        """Whether a message that consumers can see is near enough to the log's end to be in memory."""
-        entry = self.reader.entries_at(topic.slots[queue_id], (topic.name_bytes, queue_id), offset)
-        if entry == NONE:
-            return False
-        position = load_i64(entry + POSITION)
-        if self.reader.log.address_of(position)[0] == NONE:
+    def is_in_memory(self, queue: Queue, offset: int) -> bool:
+        """Whether consumers can see a message that is near enough to the log's end to be in memory."""
+        position = position_at(self.reader, queue, offset)
+        if position == NONE or self.reader.log.address_of(position)[0] == NONE:
             return False
         return self.watermarks.appended - position <= self._near_distance_bytes
 

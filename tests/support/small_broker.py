@@ -111,8 +111,11 @@ class SmallBroker:
         self.store.append(topic.encode(), queue_id, **message)
         self.dispatch()
 
+    def mark_appended(self, position):
+        store_word(self.replica.watermarks.address + watermarks.APPENDED, position)
+
     def dispatch(self):
-        store_word(self.replica.watermarks.address + watermarks.APPENDED, self.store.end)
+        self.mark_appended(self.store.end)
         result = self.store.run()
         assert not result.problem
 

@@ -1,0 +1,70 @@
+"""Queries of a queue's bounds, of offsets by time, and of one message by where it lies.
+
+A queue that nobody knows is an empty one: its bounds are 0, and no error. So clients expect it.
+"""
+
+from shmq.broker.outcome import Outcome, Peer, Reply
+from shmq.broker.replica import Replica
+from shmq.errors import RequestError
+from shmq.store.search import Boundary, earliest_store_ms, message_at, offset_by_time
+from shmq.wire.codes import ResponseCode
+from shmq.wire.command import Command
+from shmq.wire.consume_headers import (
+    EarliestStoreTimeHeader,
+    EarliestStoreTimeResponseHeader,
+    MaxOffsetHeader,
+    MinOffsetHeader,
+    OffsetResponseHeader,
+    SearchOffsetHeader,
+    ViewMessageHeader,
+)
+from shmq.wire.fields import read_header, write_header
+
+
+def handle_max_offset(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
+    """GET_MAX_OFFSET: the offset after the last message that can be consumed."""
+    del peer, now_ms
+    header = read_header(MaxOffsetHeader, request.fields)
+    _, max_offset = broker.reader.bounds(broker.queue(header.topic, header.queue_id).slot)
+    return _offset(request, max_offset)
+
+
+def handle_min_offset(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
+    """GET_MIN_OFFSET: the offset of the first message that is still there."""
+    del peer, now_ms
+    header = read_header(MinOffsetHeader, request.fields)
+    min_offset, _ = broker.reader.bounds(broker.queue(header.topic, header.queue_id).slot)
+    return _offset(request, min_offset)
+
+
+def handle_search_offset(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
+    """SEARCH_OFFSET_BY_TIMESTAMP: the offset of a point in time, within the queue's bounds."""
+    del peer, now_ms
+    header = read_header(SearchOffsetHeader, request.fields)
+    queue = broker.queue(header.topic, header.queue_id)
+    edge = Boundary[header.edge.name]
+    return _offset(request, offset_by_time(broker.reader, queue, header.timestamp_ms, edge))
+
+
+def handle_earliest_store_time(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
+    """GET_EARLIEST_MSG_STORETIME: when the first message that is still there was stored; -1 without one."""
+    del peer, now_ms
+    header = read_header(EarliestStoreTimeHeader, request.fields)
+    stored_ms = earliest_store_ms(broker.reader, broker.queue(header.topic, header.queue_id))
+    return Reply(request.reply(fields=write_header(EarliestStoreTimeResponseHeader(timestamp_ms=stored_ms))))
+
+
+def handle_view_message(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
+    """VIEW_MESSAGE_BY_ID: the message that lies at a position of the log."""
+    del peer, now_ms
+    header = read_header(ViewMessageHeader, request.fields)
+    marks = broker.watermarks
+    found = message_at(broker.reader.log, header.position, marks.trimmed, marks.confirmed)
+    if found is None:
+        remark = f"can not find message by the offset, {header.position}"
+        raise RequestError(ResponseCode.SYSTEM_ERROR, remark)
+    return Reply(request.reply(), (found,))
+
+
+def _offset(request: Command, offset: int) -> Reply:
+    return Reply(request.reply(fields=write_header(OffsetResponseHeader(offset=offset))))
