@@ -40,7 +40,7 @@ class ScheduleEntry(NamedTuple):
 
     Attributes:
         queue_offset: its number in the queue.
-        position: of the record in the log.
+        position: of the record in the log, or NONE where the entry stands for no message.
         due_ms: when the message is to be delivered.
     """
 
@@ -55,8 +55,8 @@ class Reader(Protocol):
     def message(self, position: int) -> StoredRecord | None:
         """Return the message whose record begins at a position of the log; None where none does."""
 
-    def schedule(self, queue_id: int, offset: int, count_max: int) -> list[ScheduleEntry]:
-        """Return entries of a queue of SCHEDULE_TOPIC_XXXX from an offset on, those of no message left out."""
+    def schedule(self, slot: int, queue_id: int, offset: int, count_max: int) -> list[ScheduleEntry]:
+        """Return entries of a queue of SCHEDULE_TOPIC_XXXX from an offset on, below its max offset."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +202,7 @@ class Delays:
         level.offset = level.reach = min(max(level.offset, least), self._max_offset(level))
         by_slot: dict[int, list[NewRecord]] = {}
         size_bytes = 0
-        entries = self._reader.schedule(number - 1, level.offset, BATCH_COUNT_MAX)
+        entries = self._reader.schedule(level.slot, number - 1, level.offset, BATCH_COUNT_MAX)
         for entry in entries:
             # A due time beyond the level's delay is one that the clock has been set back from: it counts as past.
             if now_ms < entry.due_ms <= now_ms + level.delay_ms or size_bytes >= BATCH_BYTES_MAX:
@@ -210,7 +210,7 @@ class Delays:
             level.reach = entry.queue_offset + 1
             message = self._reader.message(entry.position)
             if message is None:
-                continue  # its part of the log is gone
+                continue  # its part of the log is gone, or it never was a message
             slot, record = self._deliver(message)
             if record is None:
                 self.dropped += 1

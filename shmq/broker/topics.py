@@ -30,6 +30,7 @@ from shmq.broker.updates import TopicUpdate
 from shmq.config.settings import Config
 from shmq.errors import RequestError, StoreError
 from shmq.store.name_table import NameTable
+from shmq.store.position import NONE
 from shmq.store.queue_table import QueueTable
 from shmq.wire.bodies import DataVersion
 from shmq.wire.codes import ResponseCode
@@ -197,13 +198,20 @@ class Topics:
         queue_nums = max(config.read_queue_count, config.write_queue_count)
         if config.topic == SCHEDULE_TOPIC:  # one queue a delay level, whatever its config says
             queue_nums = max(queue_nums, len(self._settings.delay_levels_ms))
-        missing = queue_nums - len(self._slots.get(config.topic, ()))
-        if missing > self._queues.capacity - self._queues.count:
-            raise StoreError(f"no room for {missing} queues: the broker has {self._queues.capacity}")
+        room = self._queues.capacity - self._queues.count
+        if queue_nums > self._queues.capacity or self._missing(config.topic, queue_nums) > room:
+            raise StoreError(f"no room for {queue_nums} queues: the broker can have {self._queues.capacity}")
         topic_id = self._names.add(config.topic.encode())
         slots = tuple(self._queues.add(topic_id, queue_id) for queue_id in range(queue_nums))
         self._slots[config.topic] = slots
         self._configs[config.topic] = config
+
+    def _missing(self, topic: str, queue_nums: int) -> int:
+        """Return how many queues of a topic have no slot yet; a predecessor may have made some."""
+        topic_id = self._names.find(topic.encode())
+        if topic_id == NONE:
+            return queue_nums
+        return sum(self._queues.find(topic_id, queue_id) == NONE for queue_id in range(queue_nums))
 
     def _update(self, config: TopicConfig) -> TopicUpdate:
         topic_id = self._names.find(config.topic.encode())
