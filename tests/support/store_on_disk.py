@@ -1,6 +1,7 @@
 """A store on disk, written record by record, and what recovery must make of it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_b
 from shmq.store.record import NewRecord
 from shmq.store.recover import Recovered, Tables, recover
 from shmq.store.segment import Segment, file_name, list_starts
-from shmq.store.store_files import StorePaths, StoreSizes, was_left_open
+from shmq.store.store_files import StorePaths, StoreSizes, mark_closed, mark_open, was_left_open
 
 LOG_BYTES = 4096
 QUEUE_BYTES = 10 * ENTRY_BYTES
@@ -166,3 +167,23 @@ def check(store: Store, outcome: Outcome) -> None:
             tail = max(store.end - at, 0)
             assert not any(store.log.file(at).read_bytes()[tail:]), "old records could come back to life"
     reader.close()
+
+
+def made_store(root: Path) -> Store:
+    """Five files and a bit of log, its queues dispatched, closed cleanly."""
+    made = Store(StorePaths(root))
+    for number in range(70):
+        made.append(QUEUES[number % 3])
+    check(made, start(made))
+    mark_closed(made.paths)
+    return made
+
+
+def crash(store: Store) -> None:
+    """End without closing the store."""
+    mark_open(store.paths)
+
+
+def end_cleanly(store: Store) -> None:
+    """It was closed when it was made."""
+    assert not was_left_open(store.paths)

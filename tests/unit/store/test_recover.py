@@ -7,35 +7,31 @@ from pathlib import Path
 import pytest
 
 from shmq.errors import StoreError
-from shmq.store import record
 from shmq.store.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
 from shmq.store.queue_directory import list_queues, queue_path
 from shmq.store.segment import file_name, list_starts
-from shmq.store.store_files import StorePaths, mark_closed, mark_open, was_left_open
-from tests.support.store_on_disk import BASE_MS, LOG_BYTES, NOW_MS, QUEUE_BYTES, QUEUES, Store, check, start
+from shmq.store.store_files import StorePaths, was_left_open
+from tests.support.store_on_disk import (
+    BASE_MS,
+    LOG_BYTES,
+    NOW_MS,
+    QUEUE_BYTES,
+    QUEUES,
+    Store,
+    check,
+    crash,
+    end_cleanly,
+    made_store,
+    start,
+)
+
+ENDS = pytest.mark.parametrize("end", [end_cleanly, crash], ids=["clean", "unclean"])
+End = Callable[[Store], None]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Five files and a bit of log, its queues dispatched, closed cleanly."""
-    made = Store(StorePaths(tmp_path))
-    for number in range(70):
-        made.append(QUEUES[number % 3])
-    check(made, start(made))
-    mark_closed(made.paths)
-    return made
-
-
-def crash(store: Store) -> None:
-    mark_open(store.paths)
-
-
-def leave_alone(store: Store) -> None:
-    assert not was_left_open(store.paths)
-
-
-ENDS = pytest.mark.parametrize("end", [leave_alone, crash], ids=["clean", "unclean"])
-End = Callable[[Store], None]
+    return made_store(tmp_path)
 
 
 def set_checkpoint(store: Store, checkpoint: Checkpoint) -> None:
@@ -83,113 +79,12 @@ def test_an_unwritten_first_file_is_an_empty_store(tmp_path: Path) -> None:
     check(store, start(store))
 
 
-def test_files_made_ahead_are_removed(store: Store) -> None:
-    crash(store)
-    last = store.log.starts()[-1]
-    for number in (1, 2):
-        store.log.create(last + number * LOG_BYTES).close()
-    check(store, start(store))
-    assert store.log.starts()[-1] == last
-
-
-@ENDS
-def test_a_file_behind_a_blank_holds_the_end(store: Store, end: End) -> None:
-    end(store)
-    room = LOG_BYTES - store.end % LOG_BYTES
-    store.write(store.end, room.to_bytes(4, "big") + bytes.fromhex("cbd43194"))
-    store.log.create(store.end + room).close()
-    store.end += room
-    check(store, start(store))
-
-
-@ENDS
-def test_a_blank_without_a_file_behind_it_is_taken_back(store: Store, end: End) -> None:
-    end(store)
-    room = LOG_BYTES - store.end % LOG_BYTES
-    store.write(store.end, room.to_bytes(4, "big") + bytes.fromhex("cbd43194"))
-    check(store, start(store))
-
-
 def test_prepared_and_rolled_back_records_take_no_place_in_a_queue(tmp_path: Path) -> None:
     store = Store(StorePaths(tmp_path))
     for number in range(20):
         store.append(QUEUES[0], sys_flag=(0, 4, 8, 0xC)[number % 4])
     hidden = [message for number, message in enumerate(store.messages) if number % 4 in (1, 3)]
     store.messages = [message for message in store.messages if message not in hidden]
-    check(store, start(store))
-
-
-@ENDS
-def test_a_cut_last_record_is_dropped_with_its_unit(store: Store, end: End) -> None:
-    end(store)
-    last = store.messages[-1]
-    store.write(last.position + 100, bytes(last.size - 100))
-    store.lose_from(last.position)
-    outcome = start(store)
-    check(store, outcome)
-    assert outcome.recovered.set_aside == ()
-
-
-def test_a_record_without_its_total_size_is_absent(store: Store) -> None:
-    crash(store)
-    last = store.messages[-1]
-    store.write(last.position, bytes(4))
-    store.lose_from(last.position)
-    check(store, start(store))
-
-
-def test_what_follows_a_flipped_byte_is_set_aside_whole(store: Store) -> None:
-    crash(store)
-    bad = store.messages[-5]
-    body = store.read(bad.position + 90, 1)
-    store.write(bad.position + 90, bytes([body[0] ^ 1]))
-    behind = store.read(bad.position, store.end - bad.position)
-    assert bad.position // LOG_BYTES == (store.end - 1) // LOG_BYTES
-    store.lose_from(bad.position)
-    outcome = start(store)
-    check(store, outcome)
-    (copy,) = outcome.recovered.set_aside
-    assert copy.parent == store.paths.quarantine
-    assert copy.read_bytes() == behind.rstrip(b"\0") + bytes(
-        len(copy.read_bytes()) - len(behind.rstrip(b"\0"))
-    )
-
-
-def test_files_behind_a_flipped_byte_are_set_aside_and_removed(store: Store) -> None:
-    crash(store)
-    set_checkpoint(store, Checkpoint())
-    bad = store.messages[5]
-    store.write(bad.position + 90, b"\xff")
-    later = {at: store.log.file(at).read_bytes() for at in store.log.starts()[1:]}
-    store.lose_from(bad.position)
-    outcome = start(store)
-    check(store, outcome)
-    assert store.log.starts() == [0]
-    for at, data in later.items():
-        copy = store.paths.quarantine / f"commitlog-{at:020d}.0"
-        assert copy in outcome.recovered.set_aside
-        assert copy.read_bytes() == data[: copy.stat().st_size]
-        assert not any(data[copy.stat().st_size :])
-
-
-@ENDS
-def test_a_flipped_byte_in_an_older_file_goes_unnoticed(store: Store, end: End) -> None:
-    end(store)
-    bad = store.messages[5]
-    store.write(bad.position + 90, b"\xff")
-    bad.body = bad.body[:1] + b"\xff" + bad.body[2:]
-    bad.body = record.decode(memoryview(store.read(bad.position, bad.size))).body.tobytes()
-    check(store, start(store))
-
-
-def test_a_stale_record_behind_a_truncation_never_comes_back(store: Store) -> None:
-    crash(store)
-    bad = store.messages[-5]
-    store.write(bad.position + 90, b"\xff")
-    store.lose_from(bad.position)
-    check(store, start(store))
-    store.append(bad.queue)  # of the very size that the bad one had
-    assert store.end == bad.position + bad.size
     check(store, start(store))
 
 
@@ -357,6 +252,15 @@ def test_a_checkpoint_that_cannot_be_is_ignored(store: Store, checkpoint: Checkp
     set_checkpoint(store, checkpoint)
     for queue in QUEUES:
         lose_units(store, queue, 15)
+    outcome = start(store)
+    check(store, outcome)
+    assert outcome.recovered.walked_from == 0
+
+
+def test_a_checkpoint_beyond_the_newest_record_is_ignored(store: Store) -> None:
+    crash(store)
+    newest_ms = BASE_MS + 69_000
+    set_checkpoint(store, Checkpoint(newest_ms, newest_ms + 1))
     outcome = start(store)
     check(store, outcome)
     assert outcome.recovered.walked_from == 0
