@@ -1,13 +1,11 @@
 package shmq.interop;
 
-import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
-import org.apache.rocketmq.common.message.MessageQueue;
 
 /** A lite-pull consumer until it is told to stop: by subscription, or with {@code --assign true} of all queues. */
 final class LitePulling {
@@ -34,11 +32,7 @@ final class LitePulling {
         String topic = options.text("topic");
         if (options.flag("assign")) {
             consumer.start();
-            Collection<MessageQueue> queues = consumer.fetchMessageQueues(topic);
-            consumer.assign(queues);
-            for (MessageQueue queue : queues) {
-                consumer.seekToBegin(queue);
-            }
+            consumer.assign(consumer.fetchMessageQueues(topic)); // a new group's begin at their first message
         } else {
             consumer.subscribe(topic, options.text("expression", "*"));
             consumer.start();
@@ -50,6 +44,7 @@ final class LitePulling {
         poller.start();
         new Watching(report, tally, consumer::assignment).untilStopped(commands);
         poller.join();
+        consumer.commitSync(); // by itself it commits on polls, 5 s apart
         consumer.shutdown();
         if (failure.get() != null) {
             throw new IllegalStateException("polling failed", failure.get());

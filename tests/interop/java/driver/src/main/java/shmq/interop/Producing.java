@@ -20,7 +20,8 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * Sends messages {@code first} to {@code first + count} of a run, each once: no retries, so a failure is one.
  *
  * <p>Thread t of T sends the numbers that leave t when divided by T, in rising order. With {@code --shards K} number
- * n goes to queue {@code n % K}; where T divides K, each queue then receives rising numbers.
+ * n goes to queue {@code n % K}; where T divides K, each queue then receives rising numbers (but not in mode async:
+ * the client sends from threads of its own).
  */
 final class Producing {
     private static final int IN_FLIGHT_MAX = 256;

@@ -1,0 +1,64 @@
+"""Fixtures of the interop tests: the endpoint under test, the clients, names that no other test uses."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.drivers import CPP, Client
+from tests.support.endpoints import JAVA, SHMQ, Endpoint, start_endpoint
+from tests.support.java import CLIENT_MODULES
+from tests.support.java_build import build
+
+_topics = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _java_peers() -> None:
+    build()
+
+
+@pytest.fixture(scope="session", params=[JAVA, SHMQ])
+def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """A broker with its name server, shared by the tests of a session."""
+    started = start_endpoint(request.param, tmp_path_factory.mktemp(f"endpoint-{request.param}"))
+    try:
+        yield started
+        if request.param == SHMQ:  # the other one's end is not ours to judge, and slow
+            started.stop()
+    finally:
+        started.kill()
+
+
+@pytest.fixture(params=list(CLIENT_MODULES))
+def java_version(request: pytest.FixtureRequest) -> str:
+    """A version of the Java client."""
+    version: str = request.param
+    return version
+
+
+@pytest.fixture
+def java_client(java_version: str, endpoint: Endpoint, tmp_path: Path) -> Client:
+    """A Java client of the version, pointed at the endpoint."""
+    return Client(java_version, endpoint.namesrv_address, tmp_path)
+
+
+@pytest.fixture
+def cpp_client(endpoint: Endpoint, tmp_path: Path) -> Client:
+    """The C++ client, pointed at the endpoint."""
+    return Client(CPP, endpoint.namesrv_address, tmp_path)
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic of this test alone."""
+    return f"topic-{next(_topics)}"
+
+
+@pytest.fixture
+def warm_topic(endpoint: Endpoint, topic: str, tmp_path: Path) -> str:
+    """A topic of this test alone, which exists already: it holds one message, of another run."""
+    newest = list(CLIENT_MODULES)[-1]
+    Client(newest, endpoint.namesrv_address, tmp_path).produce(topic, run="warm", count=1, mode="sync")
+    return topic

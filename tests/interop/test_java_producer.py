@@ -1,0 +1,69 @@
+"""Java producers: every way of sending, each message read back and compared."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from tests.support.drivers import Client
+from tests.support.verdict import (
+    assert_all_sent,
+    assert_bounds,
+    assert_offsets_without_gap,
+    assert_received_once,
+)
+
+pytestmark = pytest.mark.interop
+
+COUNT = 10_000
+DEADLINE_S = 90.0
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "batch"])
+def test_what_is_acknowledged_is_read_back_once(java_client: Client, topic: str, mode: str) -> None:
+    sent = java_client.produce(topic, run="r", count=COUNT, mode=mode, threads=4, binary=True)
+    assert_all_sent(sent, COUNT)
+    _read_back_once(java_client, topic)
+
+
+def test_oneway_messages_all_arrive_on_a_healthy_connection(java_client: Client, topic: str) -> None:
+    sent = java_client.produce(topic, run="r", count=COUNT, mode="oneway", threads=4, binary=True)
+    assert sent["sent"] == COUNT
+    _read_back_once(java_client, topic)
+
+
+def test_sharded_sends_keep_their_order_in_each_queue(java_client: Client, topic: str) -> None:
+    sent = java_client.produce(topic, run="r", count=COUNT, mode="sync", threads=2, shards=8, binary=True)
+    assert_all_sent(sent, COUNT)
+    assert len(sent["queues"]) == 8
+    _read_back_once(java_client, topic, way="consume-lite-pull", shards=8)
+
+
+def test_the_binary_header_carries_sends_and_pulls_as_json_does(java_client: Client, topic: str) -> None:
+    client = dataclasses.replace(java_client, serialize_type="ROCKETMQ")
+    sent = client.produce(topic, run="r", count=COUNT, mode="async", threads=2, binary=True)
+    assert_all_sent(sent, COUNT)
+    _read_back_once(client, topic)
+
+
+def test_the_vip_port_takes_sends(java_client: Client, topic: str) -> None:
+    sent = java_client.produce(topic, run="r", count=COUNT, mode="async", threads=2, vip=True, binary=True)
+    assert_all_sent(sent, COUNT)
+    _read_back_once(java_client, topic, vip=True)
+
+
+def test_a_topic_that_does_not_exist_is_created_by_its_first_message(java_client: Client, topic: str) -> None:
+    sent = java_client.produce(topic, run="r", count=16, mode="sync", binary=True)
+    assert_all_sent(sent, 16)
+    assert len(java_client.queue_bounds(topic, group=f"{topic}-group")) == 8
+
+
+def _read_back_once(client: Client, topic: str, **options: Any) -> None:
+    group = f"{topic}-group"
+    consumer = client.consume(topic, group=group, run="r", binary=True, **options)
+    with consumer.process:
+        consumer.wait_seen(COUNT, DEADLINE_S)
+        result = consumer.stop()
+    assert_received_once(result, consumer.seen, range(COUNT))
+    assert_offsets_without_gap(result)
+    assert_bounds(client.queue_bounds(topic, group=group), COUNT, committed=True)

@@ -1,0 +1,88 @@
+"""Two Java consumers of a group share the queues; when one leaves, the other takes all of them at once."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.drivers import Client, Consumer, wait_together
+from tests.support.verdict import (
+    assert_all_sent,
+    assert_bounds,
+    assert_none_missing,
+    assert_received_intact,
+)
+
+pytestmark = pytest.mark.interop
+
+COUNT = 10_000
+QUEUES = 8
+DEADLINE_S = 90.0
+# Clients rebalance by themselves every 20 s; sooner means that the broker told them.
+NOTIFIED_S = 15.0
+
+
+@pytest.mark.parametrize("orderly", [False, True], ids=["concurrent", "orderly"])
+def test_a_consumer_takes_over_from_one_that_leaves(
+    java_client: Client, warm_topic: str, *, orderly: bool
+) -> None:
+    group = f"{warm_topic}-group"
+    shards = QUEUES if orderly else 0
+    first = _consumer(java_client, warm_topic, orderly=orderly, shards=shards)
+    with first.process:
+        first.wait_assigned(QUEUES)
+        second = _consumer(java_client, warm_topic, orderly=orderly, shards=shards)
+        with second.process:
+            second.wait_assigned(QUEUES // 2)
+            first.wait_assigned(QUEUES // 2, NOTIFIED_S)
+            assert not set(first.assigned) & set(second.assigned)
+            _send(java_client, warm_topic, first=0, shards=shards)
+            wait_together([first, second], set(), COUNT, DEADLINE_S)
+            left = first.stop()
+            second.wait_assigned(QUEUES, NOTIFIED_S)
+            _send(java_client, warm_topic, first=COUNT, shards=shards)
+            wait_together([second], first.seen, 2 * COUNT, DEADLINE_S)
+            stayed = second.stop()
+    assert_received_intact(left)
+    assert_received_intact(stayed)
+    assert_none_missing(first.seen | second.seen, range(2 * COUNT))
+    assert left["doubled"] == []
+    assert stayed["doubled"] == []
+    assert not first.seen & second.seen, "the one that left had committed what it consumed"
+    assert_bounds(java_client.queue_bounds(warm_topic, group=group), 2 * COUNT + 1, committed=True)
+
+
+def test_nothing_is_missing_when_a_consumer_leaves_amid_the_stream(
+    java_client: Client, warm_topic: str
+) -> None:
+    first = _consumer(java_client, warm_topic)
+    with first.process:
+        first.wait_assigned(QUEUES)
+        second = _consumer(java_client, warm_topic)
+        with second.process:
+            second.wait_assigned(QUEUES // 2)
+            first.wait_assigned(QUEUES // 2, NOTIFIED_S)
+            arguments = {"mode": "sync", "threads": 2, "binary": True, "group": f"{warm_topic}-producers"}
+            producer = java_client.start("produce", topic=warm_topic, run="r", count=2 * COUNT, **arguments)
+            with producer:
+                first.wait_seen(COUNT // 10, DEADLINE_S)
+                left = first.stop()
+                second.wait_assigned(QUEUES, NOTIFIED_S)
+                assert producer.wait_exit(DEADLINE_S) == 0
+            wait_together([second], first.seen, 2 * COUNT, DEADLINE_S)
+            stayed = second.stop()
+    assert_received_intact(left)
+    assert_received_intact(stayed)
+    assert_none_missing(first.seen | second.seen, range(2 * COUNT))
+    assert 0 < len(first.seen) < 2 * COUNT
+
+
+def _consumer(client: Client, topic: str, **options: Any) -> Consumer:
+    return client.consume(topic, group=f"{topic}-group", run="r", binary=True, **options)
+
+
+def _send(client: Client, topic: str, *, first: int, shards: int) -> None:
+    """Send in order: a client may reorder what it sends asynchronously."""
+    sent = client.produce(
+        topic, run="r", first=first, count=COUNT, mode="sync", threads=4, shards=shards, binary=True
+    )
+    assert_all_sent(sent, COUNT)

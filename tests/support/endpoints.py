@@ -1,0 +1,93 @@
+"""What a client is pointed at: a name server and a broker, ours or RocketMQ's own.
+
+Every scenario runs against both. Against RocketMQ's it shows that the scenario is right, against ours that shmq is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.java import JavaBroker, JavaNameServer
+from tests.support.shmq_process import ShmqBroker
+
+JAVA: Final = "java"
+SHMQ: Final = "shmq"
+
+# Small files: ten thousand messages roll the queues, and a large test the log.
+COMMIT_LOG_FILE_BYTES: Final = 16 << 20
+CONSUME_QUEUE_FILE_BYTES: Final = 20 * 300
+
+
+@dataclass
+class Endpoint:
+    """One running broker and the name server that knows it."""
+
+    namesrv_address: str
+    broker: JavaBroker | ShmqBroker
+    _name_server: JavaNameServer | None = None
+
+    def stop(self) -> None:
+        """Stop both in good order."""
+        self.broker.stop()
+        if self._name_server is not None:
+            self._name_server.stop()
+
+    def kill(self) -> None:
+        """End both with no chance to tidy up."""
+        self.broker.kill()
+        if self._name_server is not None:
+            self._name_server.process.kill()
+
+
+def start_endpoint(
+    kind: str, directory: Path, *, store_root: Path | None = None, broker_name: str | None = None
+) -> Endpoint:
+    """Start a broker of one kind with a name server of its kind, on a store that may hold messages already."""
+    store = store_root or directory / "store"
+    if kind == SHMQ:
+        ours = start_shmq(directory, store_root=store, broker_name=broker_name)
+        return Endpoint(ours.namesrv_address, ours)
+    name_server = JavaNameServer(directory)
+    try:
+        broker = start_java(directory, name_server.address, store_root=store, broker_name=broker_name)
+    except BaseException:
+        name_server.process.kill()
+        raise
+    return Endpoint(name_server.address, broker, name_server)
+
+
+def start_java(
+    directory: Path, namesrv_address: str, *, store_root: Path | None = None, broker_name: str | None = None
+) -> JavaBroker:
+    """Start RocketMQ's broker with small files."""
+    sizes = {
+        "mappedFileSizeCommitLog": str(COMMIT_LOG_FILE_BYTES),
+        "mappedFileSizeConsumeQueue": str(CONSUME_QUEUE_FILE_BYTES),
+    }
+    return JavaBroker(
+        directory,
+        namesrv_address=namesrv_address,
+        store_root=store_root or directory / "store",
+        broker_name=broker_name or "java-broker",
+        overrides=sizes,
+    )
+
+
+def start_shmq(
+    directory: Path,
+    namesrv_address: str | None = None,
+    *,
+    store_root: Path | None = None,
+    broker_name: str | None = None,
+) -> ShmqBroker:
+    """Start our broker with files of the same sizes."""
+    return ShmqBroker(
+        directory,
+        store_root=store_root,
+        broker_name=broker_name,
+        namesrv_addresses=namesrv_address,
+        settings={
+            "commit_log_file_bytes": COMMIT_LOG_FILE_BYTES,
+            "consume_queue_file_bytes": CONSUME_QUEUE_FILE_BYTES,
+        },
+    )
