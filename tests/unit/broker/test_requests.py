@@ -1,0 +1,32 @@
+"""The table of requests."""
+
+import inspect
+
+import pytest
+
+from shmq.broker.requests import REQUESTS, Plane
+from shmq.wire.codes import RequestCode
+
+PARAMETERS = {Plane.DATA: 4, Plane.CONTROL: 5}
+
+
+@pytest.mark.parametrize("code", REQUESTS)
+def test_a_handler_takes_what_its_plane_gives(code):
+    row = REQUESTS[code]
+    assert row.code == code
+    assert len(inspect.signature(row.handler).parameters) == PARAMETERS[row.plane]
+
+
+def test_pulls_are_not_served_on_the_vip_port():
+    barred = {code for code, row in REQUESTS.items() if not row.on_vip}
+    assert barred == {RequestCode.PULL_MESSAGE, RequestCode.LITE_PULL_MESSAGE}
+
+
+def test_what_a_worker_can_answer_alone_is_not_forwarded():
+    data = {code for code, row in REQUESTS.items() if row.plane is Plane.DATA}
+    assert data == {10, 11, 14, 15, 29, 30, 31, 32, 33, 310, 320, 361}
+
+
+def test_a_code_that_is_not_here_is_not_supported():
+    assert REQUESTS.get(RequestCode.END_TRANSACTION) is None
+    assert REQUESTS.get(9999) is None
