@@ -1,0 +1,73 @@
+# What a checkout can do, with git, make and Python 3.11 or newer: `make help` lists it.
+# Each target makes the virtual environment it needs, and makes it again when pyproject.toml changes.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+RUN_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+BENCHMARKS = $(filter-out perf/conftest.py,$(wildcard perf/*.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test interop interop-java lint format perf clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/.installed ## Start a broker and its name server here, with store and logs in .run/
+	@mkdir -p .run/store .run/logs
+	SHMQ_LOG_DIRECTORY=.run/logs exec $(BIN)/shmq-supervisor --store-root .run/store $(RUN_ARGS)
+
+test: $(VENV)/.installed-test ## Run every test that needs nothing but Python
+	$(PYTEST) -m "not interop" $(PYTEST_ARGS)
+
+interop: $(VENV)/.installed-interop interop-java ## Run RocketMQ's own clients and brokers against shmq (JDK 17, Maven)
+	$(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+
+interop-java: $(VENV)/.installed-test
+	$(BIN)/python -m tests.support.java_build
+
+lint: $(VENV)/.installed-lint ## Check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-lint ## Format the source
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+perf: $(VENV)/.installed-test ## Measure; perf/README.md says what and how
+	$(PYTEST) $(BENCHMARKS) --benchmark-only -o timeout=0 $(PYTEST_ARGS)
+
+clean: ## Remove what the targets made, but no store
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf tests/interop/java/build tests/interop/java/target tests/interop/java/*/target
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "shmq needs Python 3.11 or newer; '$(PYTHON)' was not found (make PYTHON=/path/to/python3)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "shmq needs Python 3.11 or newer, not $$($(PYTHON) --version) (make PYTHON=/path/to/python3)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv or no pip; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-lint: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[test,lint]'
+	@touch $@
+
+$(VENV)/.installed-interop: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[test,interop]'
+	@touch $@
