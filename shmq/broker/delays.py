@@ -149,7 +149,7 @@ class Delays:
                 level = self._levels.get(int(key))
                 offset = as_integer(value, key)
                 if level is None:
-                    self._retired[key] = offset
+                    self._retired[str(key)] = offset
                 else:
                     level.offset = max(offset, 0)
         except (RequestError, ValueError) as error:
