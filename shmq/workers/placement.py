@@ -19,7 +19,7 @@ from shmq.workers.dispatcher import Dispatcher
 from shmq.workers.network import NetworkWorker
 from shmq.workers.registrar import Registrar, RegistrarSettings
 from shmq.workers.role import Role
-from shmq.workers.runner import Runner
+from shmq.workers.runner import Runner, row_alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,9 @@ def _registrar(grounds: Grounds) -> Role:
         config.namesrv_scan_interval_ms,
         config.namesrv_broker_expiry_ms,
     )
-    return Registrar(grounds.namesrv_listeners, settings, logs.get("registrar"))
+    conductor = grounds.memory.roster[plan.CONDUCTOR]
+    log = logs.get("registrar")
+    return Registrar(grounds.namesrv_listeners, settings, log, lambda: row_alive(conductor))
 
 
 def _network(worker: int) -> Callable[[Grounds], Role]:

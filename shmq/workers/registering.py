@@ -114,7 +114,7 @@ class Registering:
             case Failed(server, Due() as due, reason):
                 self._refuse(server, due, reason, now_ms)
             case _:
-                self._log.debug("name server took notice", event=str(event))
+                self._log.debug("name server took notice", what=str(event))
 
     def _take_answer(self, server: str, due: Due, answer: Command, now_ms: int) -> None:
         try:

@@ -9,7 +9,7 @@ break.
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -59,9 +59,23 @@ class RegistrarSettings:
 class Registrar:
     """The role."""
 
-    def __init__(self, listeners: Sequence[Listener], settings: RegistrarSettings, log: Any) -> None:
-        """Take over listening sockets; nobody is accepted before start()."""
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        settings: RegistrarSettings,
+        log: Any,
+        is_needed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Take over listening sockets; nobody is accepted before start().
+
+        Args:
+            listeners: where those who ask come in.
+            settings: how it is set up.
+            log: its logger.
+            is_needed: whether somebody must still be served after stop(), as a broker that unregisters.
+        """
         self._listeners = listeners
+        self._is_needed = is_needed
         self._log = log
         self._settings = settings
         self._document = (
@@ -127,16 +141,17 @@ class Registrar:
         self._frames += self._server.poll(max(0, min(timeout_ns // 1_000_000, due_ms)), monotonic_ms)
 
     def stop(self) -> None:
-        """Accept and read no more."""
-        self._stop_by_ns = time.monotonic_ns() + STOP_PATIENCE_NS
+        """Accept nobody; read on for as long as somebody needs it."""
         self._server.stop_accepting()
-        self._server.pause_reading()
 
     @property
     def is_done(self) -> bool:
-        """Whether every answer has been sent, or given up."""
-        if self._stop_by_ns is None:
+        """Whether nobody needs it, and every answer has been sent, or given up."""
+        if self._is_needed():
             return False
+        if self._stop_by_ns is None:
+            self._stop_by_ns = time.monotonic_ns() + STOP_PATIENCE_NS
+            self._server.pause_reading()
         return not (self._frames or self._server.output_bytes) or time.monotonic_ns() > self._stop_by_ns
 
     def close(self) -> None:
