@@ -8,8 +8,6 @@ from shmq.errors import RequestError
 from shmq.store import properties
 from shmq.wire.batch import BatchEntry, join_batch
 from shmq.wire.codes import RequestCode, ResponseCode
-from shmq.wire.command import Encoding, decode
-from shmq.wire.frame import FrameReader
 from tests.support.small_broker import (
     NOW_MS,
     PEER,
@@ -77,17 +75,6 @@ def test_the_answer_holds_the_ids_that_clients_read(broker):
         "queueOffset": "5",
         "transactionId": "K",
     }
-
-
-def test_the_golden_request_gets_the_golden_answer(broker):
-    broker.add_topic("TopicTest")
-    request = decode(FrameReader().feed(bytes.fromhex(GOLDEN_REQUEST))[0])
-    outcome = handle_send(broker.replica, request, PEER, NOW_MS)
-    made = record(outcome)
-    assert (made.topic, made.queue_id, made.body) == (b"TopicTest", 1, b"Hello")
-    reply = replied(outcome.then(_appended(5, 100)))
-    assert reply.encoding == Encoding.ROCKETMQ
-    assert reply.fields == decode(FrameReader().feed(bytes.fromhex(GOLDEN_ANSWER))[0]).fields
 
 
 def test_long_field_names_belong_to_the_old_code(broker):
@@ -369,85 +356,5 @@ class TestBatch:
         assert caught.value.code == ResponseCode.MESSAGE_ILLEGAL
 
 
-class TestRetry:
-    """Messages that a consumer sends to its retry topic itself."""
-
-    @pytest.fixture(autouse=True)
-    def _topics(self, broker):
-        broker.add_topic("%RETRY%G", 1)
-
-    def test_one_that_may_be_tried_again_is_stored_as_it_comes(self, broker):
-        ask = send(broker, topic="%RETRY%G", e=0, j=16)
-        assert ask.question == {"ask": "locks", "group": "G"}
-        made = record(answered(ask, ResponseCode.QUERY_NOT_FOUND))
-        assert (made.topic, made.reconsume_times) == (b"%RETRY%G", 16)
-
-    def test_one_that_came_too_often_is_a_dead_letter(self, broker):
-        broker.add_topic("%DLQ%G", 1)
-        outcome = send(broker, topic="%RETRY%G", e=0, j=17, i=properties_text(DELAY="5"))
-        assert record(outcome).topic == b"%DLQ%G"
-        assert pairs(outcome)["DELAY"] == "-1"
-
-    def test_the_clients_own_limit_counts(self, broker):
-        broker.add_topic("%DLQ%G", 1)
-        assert record(send(broker, topic="%RETRY%G", e=0, j=3, l=2)).topic == b"%DLQ%G"
-
-    def test_the_limit_of_an_old_client_does_not_count(self, broker):
-        fields = send_fields(topic="%RETRY%G", e=0, j=3, l=2)
-        outcome = broker.call(handle_send, SEND, fields, b"x", version=120)
-        assert outcome.question["ask"] == "locks"
-
-    def test_a_group_that_consumes_in_order_sends_dead_letters_only(self, broker):
-        broker.add_topic("%DLQ%G", 1)
-        made = record(answered(send(broker, topic="%RETRY%G", e=0)))
-        assert made.topic == b"%DLQ%G"
-
-    def test_the_topic_of_dead_letters_is_made_when_needed(self, broker):
-        ask = send(broker, topic="%RETRY%G", e=0, j=17)
-        assert ask.question == {"ask": "retry_topic", "topic": "%DLQ%G", "queue_nums": 1, "sys_flag": 0}
-        broker.add_topic("%DLQ%G", 1)
-        assert record(answered(ask)).topic == b"%DLQ%G"
-
-    def test_an_unknown_group_is_made_where_groups_are_made(self, broker):
-        broker.add_topic("%RETRY%H", 1)
-        ask = send(broker, topic="%RETRY%H", e=0)
-        assert ask.question == {"ask": "group", "group": "H"}
-        broker.add_group("H")
-        assert answered(ask).question == {"ask": "locks", "group": "H"}
-
-    def test_an_unknown_group_is_told_where_none_is_made(self, broker):
-        broker.add_topic("%RETRY%H", 1)
-        with pytest.raises(RequestError) as caught:
-            answered(
-                send(broker, topic="%RETRY%H", e=0), ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, "no group"
-            )
-        assert caught.value.code == ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST
-
-    def test_a_retry_topic_is_made_even_where_clients_may_make_none(self, broker):
-        broker.add_group("H")
-        first = send(broker, topic="%RETRY%H", e=0, k="true")
-        assert first.question["ask"] == "topic"
-        second = answered(first, ResponseCode.TOPIC_NOT_EXIST, "no")
-        assert second.question == {"ask": "retry_topic", "topic": "%RETRY%H", "queue_nums": 1, "sys_flag": 2}
-        broker.add_topic("%RETRY%H", 1)
-        assert answered(second).question["ask"] == "locks"
-
-
 def _appended(queue_offset, position, status=PutStatus.PUT_OK):
     return Appended(status, queue_offset, (position,), NOW_MS)
-
-
-GOLDEN_REQUEST = (
-    "000000ec010000e301360001df000000070000000000000000000000ce00016100000002504700016200000009546f70"
-    "696354657374000163000000065442573130320001640000000134000165000000013100016600000001300001670000"
-    "000d3137303030303030303030303000016800000001300001690000003e554e49515f4b455901374630303030303130"
-    "303031303030303030303030303030303030303030414102574149540174727565025441475301546167410200016a00"
-    "0000013000016b0000000566616c736500016d0000000566616c736500016e0000000862726f6b65722d6148656c6c6f"
-)
-GOLDEN_ANSWER = (
-    "000000c6010000c200000001df000000070000000100000000000000ad00056d73674964000000203746303030303031"
-    "3030303032413946303030303030303030303030303036340007717565756549640000000131000b71756575654f6666"
-    "7365740000000135000d7472616e73616374696f6e496400000020374630303030303130303031303030303030303030"
-    "3030303030303030304141000854524143455f4f4e0000000474727565000a4d53475f524547494f4e0000000d446566"
-    "61756c74526567696f6e"
-)
