@@ -158,6 +158,8 @@ class Registrar:
         """Close all connections."""
         self._pusher.close()
         self._server.close_all()
+        for listener in self._listeners:
+            listener.socket.close()
 
     def _serve(self, connection: Connection, frame: Frame, now_ms: int) -> None:
         try:

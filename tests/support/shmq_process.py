@@ -15,7 +15,7 @@ import psutil
 from tests.support.ports import HOST, free_broker_port, free_port
 from tests.support.processes import STOP_DEADLINE_S, Process, assert_gone
 
-READY: Final = "shmq ready"
+READY: Final = ("shmq ready", "shmq-namesrv ready")
 READY_DEADLINE_S: Final = 180.0  # the first start compiles every kernel
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
