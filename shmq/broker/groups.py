@@ -20,7 +20,7 @@ from shmq.wire.codes import ResponseCode
 from shmq.wire.members import as_integer, as_object, object_of
 from shmq.wire.topic_bodies import SubscriptionGroupConfig
 
-_READ_BIT: Final = 1  # of a forbidden mask: the only one that RocketMQ's requests set
+_READ_BIT: Final = 1 << 2  # of a mask of what is forbidden: the only one that RocketMQ's requests set
 
 
 class Groups:
@@ -104,6 +104,20 @@ class Groups:
         self._effects += (Publish(update), Persist(DocumentName.GROUPS))
         return True
 
+    def forbid_read(self, group: str, topic: str, now_ms: int, *, forbid: bool) -> None:
+        """Forbid a group to read a topic, or allow it again."""
+        masks = dict(self.forbidden.get(group, {}))
+        mask = masks.get(topic, 0)
+        masks[topic] = mask | _READ_BIT if forbid else mask & ~_READ_BIT
+        self.forbidden[group] = {each: mask for each, mask in masks.items() if mask}
+        if not self.forbidden[group]:
+            del self.forbidden[group]
+        self.version = self.version.next(now_ms)
+        config = self._configs.get(group)
+        if config is not None:
+            self._effects.append(Publish(self._update(config)))
+        self._effects.append(Persist(DocumentName.GROUPS))
+
     def is_read_forbidden(self, group: str, topic: str) -> bool:
         """Whether a group may not read a topic."""
         return self.forbidden.get(group, {}).get(topic, 0) & _READ_BIT != 0
@@ -143,4 +157,8 @@ class Groups:
         self._configs[config.group_name] = config
 
     def _update(self, config: SubscriptionGroupConfig) -> GroupUpdate:
-        return GroupUpdate(config.group_name, self._names.find(config.group_name.encode()), config)
+        name = config.group_name
+        forbidden = tuple(
+            topic for topic in self.forbidden.get(name, {}) if self.is_read_forbidden(name, topic)
+        )
+        return GroupUpdate(name, self._names.find(name.encode()), config, forbidden)

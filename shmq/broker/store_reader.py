@@ -13,7 +13,7 @@ _SCHEDULE_TOPIC_BYTES = SCHEDULE_TOPIC.encode()
 
 
 class StoreReader:
-    """Single messages of the log, and the entries of delayed ones."""
+    """Single messages of the log, when they were stored, and the entries of delayed ones."""
 
     def __init__(self, queues: QueueReader) -> None:
         self._queues = queues
@@ -45,3 +45,12 @@ class StoreReader:
             position = entry.position if is_message(entry.record_size) else NONE
             entries.append(ScheduleEntry(offset + index, position, entry.tag_hash))
         return entries
+
+    def stored_ms(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
+        """Return when the message of a queue offset was stored; NONE where there is none."""
+        min_offset, max_offset = self._queues.bounds(slot)
+        if not min_offset <= offset < max_offset:
+            return NONE
+        address = self._queues.entries_at(slot, (topic.encode(), queue_id), offset)
+        message = None if address == NONE else self.message(decode(address).position)
+        return NONE if message is None else message.store_timestamp_ms

@@ -180,9 +180,10 @@ class Topics:
         """Return an update for each topic."""
         return [self._update(config) for config in self._configs.values()]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of `topics.json`."""
-        table = {name: config.to_json() for name, config in self._configs.items()}
+    def to_json(self, names: tuple[str, ...] | None = None) -> dict[str, Any]:
+        """Return the content of `topics.json`, or that part of it which is about these topics."""
+        chosen = tuple(self._configs) if names is None else names
+        table = {name: self._configs[name].to_json() for name in chosen}
         return {"dataVersion": self.version.to_json(), "topicConfigTable": table}
 
     def _note(self, config: TopicConfig, now_ms: int) -> None:

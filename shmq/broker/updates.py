@@ -39,11 +39,13 @@ class GroupUpdate:
         name: the group.
         group_id: its id in the name table.
         config: None where the group is deleted.
+        forbidden: topics that the group may not read.
     """
 
     name: str
     group_id: int
     config: SubscriptionGroupConfig | None
+    forbidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def decode(encoded: bytes) -> Update:
         return TopicUpdate(read["name"], read["id"], config, tuple(read["slots"]))
     if kind == "group":
         group = None if read["config"] is None else SubscriptionGroupConfig.from_json(read["config"])
-        return GroupUpdate(read["name"], read["id"], group)
+        return GroupUpdate(read["name"], read["id"], group, tuple(read["forbidden"]))
     assert kind == "subscription", f"no update is a {kind}"
     given = read["subscriptions"]
     return SubscriptionUpdate(
@@ -101,9 +103,15 @@ def _to_object(update: Update) -> dict[str, Any]:
                 "config": None if config is None else config.to_json(),
                 "slots": slots,
             }
-        case GroupUpdate(name, group_id, config):
+        case GroupUpdate(name, group_id, config, forbidden):
             written = None if config is None else config.to_json()
-            return {"update": "group", "name": name, "id": group_id, "config": written}
+            return {
+                "update": "group",
+                "name": name,
+                "id": group_id,
+                "config": written,
+                "forbidden": forbidden,
+            }
         case SubscriptionUpdate(group, model, consume_type, subscriptions):
             given = None if subscriptions is None else [each.to_json() for each in subscriptions]
             return {

@@ -57,7 +57,7 @@ def test_groups_come_back_after_a_restart(broker):
     groups = broker.state.groups
     config = SubscriptionGroupConfig("g", consume_enable=False, retry_times_max=3, retry_policy={"type": "X"})
     groups.alter(config, NOW_MS)
-    groups.forbidden["g"] = {"T": 1}
+    groups.forbid_read("g", "T", NOW_MS, forbid=True)
     again = broker.again().state.groups
     assert again.get("g") == config
     assert again.version == groups.version

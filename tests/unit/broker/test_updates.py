@@ -30,6 +30,7 @@ GROUP = SubscriptionGroupConfig("g", retry_queue_count=3, retry_policy={"type": 
         TopicUpdate("Тема", 7, TOPIC, (0, 9, 4, 2)),
         TopicUpdate("T", 7, None, ()),
         GroupUpdate("g", 1, GROUP),
+        GroupUpdate("g", 1, GROUP, ("T", "U")),
         GroupUpdate("g", 1, None),
         SubscriptionUpdate(
             "g",
