@@ -23,6 +23,7 @@ from shmq.shared import roster
 from shmq.shared.broker_memory import BrokerMemory
 
 PR_SET_PDEATHSIG: Final = 1
+PR_SET_NAME: Final = 15
 EXIT_FAILED: Final = 1
 EXIT_ORPHAN: Final = 3
 
@@ -156,6 +157,7 @@ def _become(child: Child, supervisor: int, config: Config) -> NoReturn:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        _libc.prctl(PR_SET_NAME, f"shmq-{child.name}".encode(), 0, 0, 0)  # for ps and top
         if os.getppid() != supervisor:  # it died before we could ask to be told
             os._exit(EXIT_ORPHAN)
         logs.start(child.name, config.log_directory, config.log_level, config.log_format)

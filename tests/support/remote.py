@@ -1,0 +1,117 @@
+"""A plain blocking remoting peer for system tests: one socket, one request at a time, no retries of its own."""
+
+import socket
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from shmq.wire.codes import RequestCode
+from shmq.wire.command import Command, Encoding, decode, encode
+from shmq.wire.frame import Frame, FrameReader
+from shmq.wire.message import ReceivedMessage, decode_messages
+
+TIMEOUT_S: Final = 20.0
+RECEIVE_BYTES: Final = 1 << 16
+PULL_SUSPEND: Final = 2
+PULL_SUBSCRIPTION: Final = 4
+
+
+class Remote:
+    """A connection to a broker or a name server."""
+
+    def __init__(
+        self, address: str, timeout_s: float = TIMEOUT_S, encoding: Encoding = Encoding.JSON
+    ) -> None:
+        host, _, port = address.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout_s)
+        self.pushed: list[Command] = []
+        self._encoding = encoding
+        self._reader = FrameReader()
+        self._frames: list[Frame] = []
+        self._opaque = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def call(self, command: Command) -> Command:
+        """Send a request, wait for its response; requests of the broker's own go to `pushed`."""
+        self._opaque += 1
+        command.opaque = self._opaque
+        command.encoding = self._encoding
+        self.socket.sendall(encode(command))
+        while True:
+            answer = self.receive()
+            if answer.is_response and answer.opaque == self._opaque:
+                return answer
+            self.pushed.append(answer)
+
+    def receive(self) -> Command:
+        """The next command that comes in."""
+        while not self._frames:
+            received = self.socket.recv(RECEIVE_BYTES)
+            if not received:
+                raise ConnectionError("the peer closed the connection")
+            self._frames += self._reader.feed(received)
+        return decode(self._frames.pop(0))
+
+    def send(self, topic: str, body: bytes, queue_id: int = 0, properties: str = "") -> Command:
+        """SEND_MESSAGE_V2."""
+        fields = {
+            "a": "PG",
+            "b": topic,
+            "c": "TBW102",
+            "d": "4",
+            "e": str(queue_id),
+            "f": "0",
+            "g": str(time.time_ns() // 1_000_000),
+            "h": "0",
+            "i": properties,
+            "j": "0",
+            "k": "false",
+            "m": "false",
+        }
+        return self.call(Command(RequestCode.SEND_MESSAGE_V2, fields=fields, body=body))
+
+    def pull(
+        self, topic: str, queue_id: int, offset: int, *, expression: str = "*", suspend_ms: int = 0
+    ) -> Command:
+        """PULL_MESSAGE with its subscription, of a group that need not be online."""
+        flags = PULL_SUBSCRIPTION | (PULL_SUSPEND if suspend_ms else 0)
+        fields = {
+            "consumerGroup": "system-test",
+            "topic": topic,
+            "queueId": str(queue_id),
+            "queueOffset": str(offset),
+            "maxMsgNums": "32",
+            "sysFlag": str(flags),
+            "commitOffset": "0",
+            "suspendTimeoutMillis": str(suspend_ms),
+            "subscription": expression,
+            "subVersion": "0",
+        }
+        return self.call(Command(RequestCode.PULL_MESSAGE, fields=fields))
+
+    def max_offset(self, topic: str, queue_id: int) -> int:
+        """GET_MAX_OFFSET."""
+        fields = {"topic": topic, "queueId": str(queue_id)}
+        return int(self.call(Command(RequestCode.GET_MAX_OFFSET, fields=fields)).fields["offset"])
+
+    def read_queue(self, topic: str, queue_id: int, least: int = 0) -> list[ReceivedMessage]:
+        """Every message of a queue, from offset 0 to where it ends now, once it has at least so many."""
+        while (end := self.max_offset(topic, queue_id)) < least:
+            self.pull(topic, queue_id, end, suspend_ms=5000)
+        messages: list[ReceivedMessage] = []
+        while len(messages) < end:
+            answer = self.pull(topic, queue_id, len(messages))
+            assert answer.code == 0, (answer.code, answer.remark)
+            messages += decode_messages(answer.body)
+        return messages
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.socket.close()
