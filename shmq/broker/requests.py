@@ -12,7 +12,17 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
-from shmq.broker import membership, offsets_requests, pulling, querying, send_back, sending
+from shmq.broker import (
+    administering_broker,
+    administering_groups,
+    administering_topics,
+    membership,
+    offsets_requests,
+    pulling,
+    querying,
+    send_back,
+    sending,
+)
 from shmq.broker.outcome import Outcome
 from shmq.wire.codes import RequestCode
 
@@ -61,6 +71,53 @@ _ROWS: Final = (
     Request(RequestCode.UNLOCK_BATCH_MQ, Plane.CONTROL, membership.handle_unlock),
     Request(RequestCode.CHECK_CLIENT_CONFIG, Plane.CONTROL, membership.handle_check_client),
     Request(RequestCode.CONSUMER_SEND_MSG_BACK, Plane.CONTROL, send_back.handle_send_back),
+    Request(RequestCode.UPDATE_AND_CREATE_TOPIC, Plane.CONTROL, administering_topics.handle_put_topic),
+    Request(RequestCode.UPDATE_AND_CREATE_TOPIC_LIST, Plane.CONTROL, administering_topics.handle_put_topics),
+    Request(RequestCode.DELETE_TOPIC_IN_BROKER, Plane.CONTROL, administering_topics.handle_delete_topic),
+    Request(RequestCode.GET_ALL_TOPIC_CONFIG, Plane.CONTROL, administering_topics.handle_all_topics),
+    Request(RequestCode.GET_TOPIC_CONFIG, Plane.CONTROL, administering_topics.handle_get_topic),
+    Request(
+        RequestCode.GET_SYSTEM_TOPIC_LIST_FROM_BROKER,
+        Plane.CONTROL,
+        administering_topics.handle_system_topics,
+    ),
+    Request(RequestCode.GET_TOPIC_STATS_INFO, Plane.CONTROL, administering_topics.handle_topic_stats),
+    Request(
+        RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, Plane.CONTROL, administering_groups.handle_put_group
+    ),
+    Request(
+        RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST,
+        Plane.CONTROL,
+        administering_groups.handle_put_groups,
+    ),
+    Request(RequestCode.DELETE_SUBSCRIPTIONGROUP, Plane.CONTROL, administering_groups.handle_delete_group),
+    Request(
+        RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, Plane.CONTROL, administering_groups.handle_all_groups
+    ),
+    Request(RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, Plane.CONTROL, administering_groups.handle_get_group),
+    Request(RequestCode.UPDATE_AND_GET_GROUP_FORBIDDEN, Plane.CONTROL, administering_groups.handle_forbidden),
+    Request(RequestCode.GET_ALL_CONSUMER_OFFSET, Plane.CONTROL, administering_groups.handle_all_offsets),
+    Request(
+        RequestCode.QUERY_TOPIC_CONSUME_BY_WHO, Plane.CONTROL, administering_groups.handle_groups_of_topic
+    ),
+    Request(RequestCode.QUERY_TOPICS_BY_CONSUMER, Plane.CONTROL, administering_groups.handle_topics_of_group),
+    Request(
+        RequestCode.QUERY_SUBSCRIPTION_BY_CONSUMER, Plane.CONTROL, administering_groups.handle_subscription
+    ),
+    Request(RequestCode.GET_CONSUME_STATS, Plane.CONTROL, administering_groups.handle_consume_stats),
+    Request(
+        RequestCode.GET_CONSUMER_CONNECTION_LIST,
+        Plane.CONTROL,
+        administering_broker.handle_consumer_connections,
+    ),
+    Request(
+        RequestCode.GET_PRODUCER_CONNECTION_LIST,
+        Plane.CONTROL,
+        administering_broker.handle_producer_connections,
+    ),
+    Request(RequestCode.GET_ALL_PRODUCER_INFO, Plane.CONTROL, administering_broker.handle_all_producers),
+    Request(RequestCode.GET_BROKER_CONFIG, Plane.CONTROL, administering_broker.handle_get_config),
+    Request(RequestCode.GET_BROKER_RUNTIME_INFO, Plane.CONTROL, administering_broker.handle_runtime_info),
 )
 
 REQUESTS: Final[Mapping[int, Request]] = MappingProxyType({int(row.code): row for row in _ROWS})
