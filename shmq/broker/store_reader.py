@@ -1,15 +1,18 @@
 """StoreReader: what the conductor reads of the store, through read-only mappings of its own process."""
 
+from typing import Final
+
 from shmq.broker.delays import ScheduleEntry
 from shmq.broker.names import SCHEDULE_TOPIC
-from shmq.memory.endian import load_i64
+from shmq.store import record
 from shmq.store.position import NONE
 from shmq.store.queue_entry import SIZE, decode, is_message
 from shmq.store.read import QueueReader
-from shmq.store.record import PHYSICAL_OFFSET, StoredRecord, verify
-from shmq.store.record import decode as decode_record
+from shmq.store.record import StoredRecord
+from shmq.store.search import Queue, message_at, store_ms_at
 
-_SCHEDULE_TOPIC_BYTES = SCHEDULE_TOPIC.encode()
+_SCHEDULE_TOPIC: Final = SCHEDULE_TOPIC.encode()
+_POSITION_MAX: Final = (1 << 63) - 1
 
 
 class StoreReader:
@@ -21,22 +24,18 @@ class StoreReader:
     def message(self, position: int) -> StoredRecord | None:
         """Return the message whose record begins at a position of the log; None where none does.
 
-        A client may name any position: what lies there is believed only if it says that it lies there.
+        A client may name any position: what lies there is believed only if it says that it lies there. A record that
+        is just being written does not, since its size is written last.
         """
-        log = self._queues.log
-        address, left_bytes = log.address_of(position)
-        size_bytes = NONE if address == NONE else verify(address, left_bytes, check_crc=False)
-        if size_bytes <= 0 or load_i64(address + PHYSICAL_OFFSET) != position:
-            return None
-        record = log.slice(position, size_bytes)
-        return None if record is None else decode_record(record)
+        found = message_at(self._queues.log, position, 0, _POSITION_MAX)
+        return None if found is None else record.decode(found)
 
     def schedule(self, slot: int, queue_id: int, offset: int, count_max: int) -> list[ScheduleEntry]:
         """Return entries of a queue of SCHEDULE_TOPIC_XXXX from an offset on, below its max offset."""
         _, max_offset = self._queues.bounds(slot)
         if offset >= max_offset:
             return []
-        address = self._queues.entries_at(slot, (_SCHEDULE_TOPIC_BYTES, queue_id), offset)
+        address = self._queues.entries_at(slot, (_SCHEDULE_TOPIC, queue_id), offset)
         if address == NONE:
             return []
         entries: list[ScheduleEntry] = []
@@ -48,9 +47,4 @@ class StoreReader:
 
     def stored_ms(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
         """Return when the message of a queue offset was stored; NONE where there is none."""
-        min_offset, max_offset = self._queues.bounds(slot)
-        if not min_offset <= offset < max_offset:
-            return NONE
-        address = self._queues.entries_at(slot, (topic.encode(), queue_id), offset)
-        message = None if address == NONE else self.message(decode(address).position)
-        return NONE if message is None else message.store_timestamp_ms
+        return store_ms_at(self._queues, Queue(slot, (topic.encode(), queue_id)), offset)
