@@ -219,13 +219,13 @@ class Dispatch:
         topic_id, queue_id = self._queues.topic_and_queue(slot)
         queue = (self._topics.name(topic_id), queue_id)
         current = int(self._queues.max[slot])
-        if offset > current or self._files.addresses[slot] == 0:
-            if not self._files.fill_gap(slot, queue, current, offset) and offset > 0:
-                store_word(min_address(self._queues.address, slot), offset)
-            if offset > current:
-                self._blanks += offset - current
-                store_word(max_address(self._queues.address, slot), offset)
-        self._files.open(slot, queue, offset, QueueEntry(position, record_size, tag_hash))
+        if offset > current:
+            self._files.fill_gap(slot, queue, current, offset)
+            self._blanks += offset - current
+            store_word(max_address(self._queues.address, slot), offset)
+        is_first_file = self._files.open(slot, queue, offset, QueueEntry(position, record_size, tag_hash))
+        if is_first_file and offset > 0:
+            store_word(min_address(self._queues.address, slot), offset)
 
 
 @kernel

@@ -40,7 +40,7 @@ _GAP_ENTRIES_MAX: Final = 10_000_000
 
 @dataclass(slots=True)
 class _Window:
-    path: Path
+    path: str
     mapping: mmap.mmap
     first: int  # queue offset of the file's first entry
     reserved_bytes: int
@@ -71,46 +71,53 @@ class QueueFiles:
         self._file_bytes = file_bytes
         self._entries = file_bytes // SIZE
         self._windows: OrderedDict[int, _Window] = OrderedDict()
+        self._folders: dict[int, str] = {}
         self._windows_max = windows_max or default_windows_max()
-        self._unflushed: set[Path] = set()
+        self._unflushed: set[str] = set()
         self.addresses = np.zeros(slots, dtype=np.int64)
         self.firsts = np.zeros(slots, dtype=np.int64)
         self.ends = np.zeros(slots, dtype=np.int64)
         self.dirty = np.zeros(slots, dtype=np.int64)
 
-    def open(self, slot: int, queue: tuple[bytes, int], offset: int, entry: QueueEntry) -> None:
+    def open(self, slot: int, queue: tuple[bytes, int], offset: int, entry: QueueEntry) -> bool:
         """Make the slot's window cover a queue offset, at which this entry is about to be written.
+
+        Returns:
+            Whether the queue had no file before.
 
         Raises:
             StoreError: the disk has no room, or the file is not what it must be.
         """
         first = offset // self._entries * self._entries
+        is_first_file = False
         window = self._windows.get(slot)
-        if window is None or window.first != first:
-            self.forget(slot)
-            window = self._map(slot, queue, offset, entry)
+        try:
+            if window is None or window.first != first:
+                self.forget(slot)
+                window, is_first_file = self._map(slot, queue, offset, entry)
+            elif (offset + 1 - first) * SIZE > window.reserved_bytes:
+                self._extend(window, (offset + 1 - first) * SIZE)
+        except OSError as error:
+            where = f"queue {queue[1]} of {queue[0].decode(errors='replace')}"
+            raise StoreError(f"cannot write {where} at offset {offset}: {error.strerror}") from error
         self._windows.move_to_end(slot)
-        at_bytes = (offset + 1 - first) * SIZE
-        if at_bytes > window.reserved_bytes:
-            self._reserve(window, at_bytes)
         self.addresses[slot] = address_of(np.frombuffer(window.mapping, dtype=np.uint8))
         self.firsts[slot] = first
         self.ends[slot] = first + min(window.reserved_bytes // SIZE, self._entries)
+        return is_first_file
 
-    def fill_gap(self, slot: int, queue: tuple[bytes, int], begin: int, end: int) -> bool:
+    def fill_gap(self, slot: int, queue: tuple[bytes, int], begin: int, end: int) -> None:
         """Write blanks for the queue offsets from begin up to end, which never had a message.
 
-        Returns:
-            False where the queue has no files and so none was needed: the file of its first entry begins with
-            its blanks.
+        A queue without files gets none: the file of its first entry begins with its blanks.
 
         Raises:
             StoreError: the gap is absurdly long, or the disk has no room.
         """
         if end - begin > _GAP_ENTRIES_MAX:
             raise StoreError(f"a record claims offset {end} of the queue {queue} that ends at {begin}")
-        if not any(queue_path(self.root, *queue).glob("[0-9]*")):
-            return False
+        if not _has_files(self._folder(slot, queue)):
+            return
         blank = QueueEntry(0, PRE_BLANK_SIZE, 0)
         while begin < end:
             self.open(slot, queue, begin, blank)
@@ -118,7 +125,6 @@ class QueueFiles:
             fill_pre_blank(int(self.addresses[slot]) + (begin - int(self.firsts[slot])) * SIZE, count)
             self.dirty[slot] = 1
             begin += count
-        return True
 
     def forget(self, slot: int) -> None:
         """Give up the slot's window, before others change its files."""
@@ -137,57 +143,68 @@ class QueueFiles:
         for slot in np.flatnonzero(self.dirty):
             paths.add(self._windows[int(slot)].path)
         self.dirty[:] = 0
-        return sorted(paths)
+        return sorted(map(Path, paths))
 
     def close(self) -> None:
         """Give up all windows; what is dirty stays to be taken."""
         for slot in list(self._windows):
             self.forget(slot)
 
-    def _map(self, slot: int, queue: tuple[bytes, int], offset: int, entry: QueueEntry) -> _Window:
+    def _map(
+        self, slot: int, queue: tuple[bytes, int], offset: int, entry: QueueEntry
+    ) -> tuple[_Window, bool]:
         first = offset // self._entries * self._entries
-        path = queue_path(self.root, *queue) / file_name(first * SIZE)
+        at_bytes = (offset - first) * SIZE
+        folder = self._folder(slot, queue)
+        path = f"{folder}/{file_name(first * SIZE)}"
         if len(self._windows) >= self._windows_max:
             self.forget(next(iter(self._windows)))
+        is_first_file = False
         try:
-            if path.exists():
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                reserved_bytes = (offset - first) * SIZE // mmap.PAGESIZE * mmap.PAGESIZE
-            else:
-                reserved_bytes = self._reserved_after(0, (offset + 1 - first) * SIZE)
-                content = _content(offset - first, entry)
-                descriptor = make_file(path, lambda made: self._prepare(made, content, reserved_bytes))
-                self._unflushed.add(path)
-        except OSError as error:
-            raise StoreError(f"cannot write the queue file {path}: {error.strerror}") from error
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            begin_bytes = at_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+            reserved_bytes = self._reserved_after(begin_bytes, at_bytes + SIZE)
+        except FileNotFoundError:
+            begin_bytes = reserved_bytes = self._reserved_after(0, at_bytes + SIZE)
+            is_first_file = not _has_files(folder)
+            descriptor = self._create(path, _content(offset - first, entry), reserved_bytes)
         try:
             found_bytes = os.fstat(descriptor).st_size
             if found_bytes != self._file_bytes:
                 raise StoreError(f"{path} has {found_bytes} bytes where {self._file_bytes} are configured")
+            if begin_bytes < reserved_bytes:
+                preallocate(descriptor, begin_bytes, reserved_bytes - begin_bytes)
             mapping = mmap.mmap(descriptor, self._file_bytes)
         finally:
             os.close(descriptor)
         window = _Window(path, mapping, first, reserved_bytes)
         self._windows[slot] = window
-        return window
+        return window, is_first_file
 
-    def _prepare(self, descriptor: int, content: bytes, reserved_bytes: int) -> None:
-        preallocate(descriptor, 0, reserved_bytes)
-        os.ftruncate(descriptor, self._file_bytes)
-        os.pwrite(descriptor, content, 0)
+    def _create(self, path: str, content: bytes, reserved_bytes: int) -> int:
+        def prepare(descriptor: int) -> None:
+            preallocate(descriptor, 0, reserved_bytes)
+            os.ftruncate(descriptor, self._file_bytes)
+            os.pwrite(descriptor, content, 0)
 
-    def _reserve(self, window: _Window, needed_bytes: int) -> None:
-        begin = window.reserved_bytes
-        end = self._reserved_after(begin, needed_bytes)
+        self._unflushed.add(path)
+        return make_file(Path(path), prepare)
+
+    def _extend(self, window: _Window, needed_bytes: int) -> None:
+        end = self._reserved_after(window.reserved_bytes, needed_bytes)
+        descriptor = os.open(window.path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            descriptor = os.open(window.path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                preallocate(descriptor, begin, end - begin)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise StoreError(f"cannot extend the queue file {window.path}: {error.strerror}") from error
+            preallocate(descriptor, window.reserved_bytes, end - window.reserved_bytes)
+        finally:
+            os.close(descriptor)
         window.reserved_bytes = end
+
+    def _folder(self, slot: int, queue: tuple[bytes, int]) -> str:
+        """The queue's directory, kept by slot: queues may be many more than windows."""
+        folder = self._folders.get(slot)
+        if folder is None:
+            folder = self._folders[slot] = str(queue_path(self.root, *queue))
+        return folder
 
     def _reserved_after(self, reserved_bytes: int, needed_bytes: int) -> int:
         step = min(max(reserved_bytes, _RESERVE_BYTES_MIN), _RESERVE_BYTES_MAX)
@@ -214,6 +231,14 @@ def sync_files(paths: list[Path]) -> None:
 def default_windows_max() -> int:
     """Half of the descriptors that this process may have, up to a bound."""
     return max(min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, _WINDOWS_MAX), 16)
+
+
+def _has_files(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as found:
+            return any(True for _ in found)
+    except FileNotFoundError:
+        return False
 
 
 def _content(blanks: int, entry: QueueEntry) -> bytes:

@@ -111,9 +111,10 @@ def test_a_file_whose_window_went_stays_dirty(files, tmp_path):
 
 
 def test_no_gap_is_filled_where_there_are_no_files(files, tmp_path):
-    assert not files.fill_gap(0, QUEUE, 0, 15)
+    files.fill_gap(0, QUEUE, 0, 15)
     assert names(tmp_path) == []
-    files.open(0, QUEUE, 15, ENTRY)
+    assert files.open(0, QUEUE, 15, ENTRY)
+    assert not files.open(0, QUEUE, 20, ENTRY)
     content = (tmp_path / "TopicTest" / "3" / f"{200:020d}").read_bytes()
     assert content[:120] == struct.pack(">qiq", 0, 0x7FFFFFFF, 0) * 5 + struct.pack(">qiq", *ENTRY)
 
