@@ -10,6 +10,7 @@ flushed and dispatched, so the checkpoint is written for the last time and the m
 """
 
 import os
+import resource
 import select
 import signal
 import time
@@ -64,6 +65,7 @@ def serve(loaded: Loaded) -> int:
     for note in loaded.notes:
         log.info(note)
     started_ns = time.monotonic_ns()
+    _raise_descriptor_limit()
     paths = StorePaths.of(config)
     check_layout(paths)
     lock = StoreLock(paths)
@@ -216,6 +218,12 @@ def _listeners(config: Config) -> list[Listener]:
     if config.vip_listen_enable:
         bound.append(Listener(listen_on(config.vip_listen), is_vip=True))
     return bound
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow ourselves as many open files as we may have: each connection and each queue file is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _make_bells(memory: BrokerMemory) -> dict[int, int]:

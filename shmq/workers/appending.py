@@ -90,8 +90,9 @@ class Appender:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no completion waits to be read."""
-        return spsc.is_empty(self._completions)
+        """Whether `collect` would find nothing: no completion, and no flush that an answer waits for."""
+        is_flushed = self._unflushed and self._unflushed[0][0] <= self._watermarks.flushed
+        return spsc.is_empty(self._completions) and not is_flushed
 
     def submit(self, append: Append, then: Then, now_ms: int) -> None:
         """Send an Append to the writer; `then` is called with the result in some later `collect`."""
