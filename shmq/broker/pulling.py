@@ -29,6 +29,7 @@ BROKER_FORBIDDEN: Final = 1
 GROUP_FORBIDDEN: Final = 2
 TOPIC_FORBIDDEN: Final = 3
 BROADCASTING_FORBIDDEN: Final = 4
+SUBSCRIPTION_FORBIDDEN: Final = 5
 
 MASTER_ID: Final = 0
 SUSPEND_MS_MAX: Final = 24 * 3600 * 1000  # no client waits for so long; larger numbers are nonsense
@@ -211,6 +212,9 @@ def _tags(pull: _Pull, group: GroupView) -> TagFilter:
         raise RequestError(ResponseCode.SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist")
     if not group.config.consume_broadcast_enable and members.message_model == MessageModel.BROADCASTING:
         _forbid(BROADCASTING_FORBIDDEN, f"the consumer group[{group.name}] can not consume by broadcast way")
+    if header.topic in group.forbidden:
+        remark = f"the consumer group[{group.name}] is forbidden for topic[{header.topic}]"
+        _forbid(SUBSCRIPTION_FORBIDDEN, remark)
     subscription = members.subscriptions.get(header.topic)
     if subscription is None:
         raise RequestError(ResponseCode.SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist")

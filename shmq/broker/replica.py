@@ -56,6 +56,7 @@ class GroupView:
     name: str
     group_id: int
     config: SubscriptionGroupConfig
+    forbidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,11 @@ class Replica:
                     self.topics.pop(name, None)
                 else:
                     self.topics[name] = TopicView(name, name.encode(), config, slots)
-            case GroupUpdate(name, group_id, group):
+            case GroupUpdate(name, group_id, group, forbidden):
                 if group is None:
                     self.groups.pop(name, None)
                 else:
-                    self.groups[name] = GroupView(name, group_id, group)
+                    self.groups[name] = GroupView(name, group_id, group, forbidden)
             case SubscriptionUpdate(name, model, consume_type, subscriptions):
                 if subscriptions is None:
                     self.members.pop(name, None)

@@ -1,13 +1,17 @@
 """Pull: checks, statuses, waiting."""
 
+from dataclasses import replace
+
 import pytest
 
 from shmq.broker.outcome import Park, Reply
 from shmq.broker.pulling import handle_pull
+from shmq.broker.updates import GroupUpdate
 from shmq.errors import RequestError
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.heartbeat_bodies import MessageModel, SubscriptionData
 from shmq.wire.message import decode_messages
+from shmq.wire.topic_bodies import SubscriptionGroupConfig
 from tests.support.small_broker import NOW_MS, SmallBroker, answered, replied
 
 SUBSCRIPTION, SUSPEND, COMMIT = 4, 2, 1
@@ -164,6 +168,13 @@ class TestRefusals:
         assert replied(pull(broker)).code == ResponseCode.PULL_NOT_FOUND
         broker.add_group("G", consume_broadcast_enable=False)
         assert refusal(broker) == (ResponseCode.NO_PERMISSION, "4")
+
+    def test_a_topic_may_be_forbidden_to_a_group(self, broker):
+        forbidden = GroupUpdate("G", 0, SubscriptionGroupConfig("G"), ("T",))
+        broker.replica.apply(forbidden)
+        assert refusal(broker) == (ResponseCode.NO_PERMISSION, "5")
+        broker.replica.apply(replace(forbidden, forbidden=("U",)))
+        assert replied(pull(broker)).code == ResponseCode.PULL_NOT_FOUND
 
     def test_an_older_subscription_is_not_the_latest(self, broker):
         assert refusal(broker, subVersion=6)[0] == ResponseCode.SUBSCRIPTION_NOT_LATEST
