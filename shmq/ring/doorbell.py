@@ -22,7 +22,9 @@ from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import LINE_BYTES, layout, offset_of
 from shmq.memory.syscalls import futex_wait, futex_wake, write_word
 
-LAYOUT: Final = layout(LINE_BYTES, sleeping=(0, "<i8"), descriptor=(8, "<i8"), one=(16, "<i8"), interest=(24, "<i8"))
+LAYOUT: Final = layout(
+    LINE_BYTES, sleeping=(0, "<i8"), descriptor=(8, "<i8"), one=(16, "<i8"), interest=(24, "<i8")
+)
 
 SIZE: Final = LAYOUT.itemsize
 SLEEPING: Final = offset_of(LAYOUT, "sleeping")

@@ -3,7 +3,7 @@
     offset  size  field       meaning
     ------  ----  ----------  -------------------------------------------------------------------
          0     4  size_bytes  of the payload that follows; PADDING: skip to the start of the data
-         4     4  kind        what the payload is; the ring's two ends agree on it
+         4     4  kind        what the payload is, a number above 0; the ring's two ends agree on it
          8     8  tag         the sender's own number for it, given back in the answer
         16
 
@@ -22,4 +22,6 @@ KIND: Final = offset_of(LAYOUT, "kind")
 TAG: Final = offset_of(LAYOUT, "tag")
 
 PADDING: Final = -1
+BROKEN: Final = -1
+"""The kind that a consumer sees where the size cannot be."""
 ALIGNMENT: Final = 8

@@ -30,6 +30,7 @@ _SIZE_BYTES: Final = record.SIZE_BYTES
 _KIND: Final = record.KIND
 _TAG: Final = record.TAG
 _PADDING: Final = record.PADDING
+_BROKEN: Final = record.BROKEN
 
 
 class Record(NamedTuple):
@@ -124,19 +125,27 @@ def publish(ring: int, position_after: int) -> None:
 
 @kernel
 def peek(ring: int, after: int) -> Record:
-    """The record at a position of the consumer's (its cursor, or behind the record before)."""
+    """The record at a position of the consumer's (its cursor, or behind the record before).
+
+    Where a producer has published a head of impossible length, nothing behind it can be found: the record is
+    then of the kind BROKEN, its payload not to be read, and takes all that is published.
+    """
     capacity = load_native_i64(ring + _CAPACITY)
     produced = load_acquire(ring + _PRODUCED)  # pairs with publish(): the bytes before it are whole
-    position = after
-    if position < produced:
-        at = position & (capacity - 1)
-        if load_native_i32(ring + _DATA + at + _SIZE_BYTES) == _PADDING:
-            position += capacity - at
-    if position >= produced:
+    if after >= produced:
         return Record(NONE, 0, 0, 0, 0)
-    head = ring + _DATA + (position & (capacity - 1))
+    position = after
+    at = position & (capacity - 1)
+    if load_native_i32(ring + _DATA + at + _SIZE_BYTES) == _PADDING and position + capacity - at < produced:
+        position += capacity - at
+        at = 0
+    head = ring + _DATA + at
     size = load_native_i32(head + _SIZE_BYTES)
-    return Record(position, head + _HEAD, size, load_native_i32(head + _KIND), load_native_i64(head + _TAG))
+    kind = load_native_i32(head + _KIND)
+    if size < 0 or position + space_of(size) > produced or at + space_of(size) > capacity:
+        size = produced - position - _HEAD
+        kind = _BROKEN
+    return Record(position, head + _HEAD, size, kind, load_native_i64(head + _TAG))
 
 
 @kernel

@@ -16,7 +16,7 @@ whether the batch happened. `resume` is that comparison:
         24  appended_before  the log's end before it
         32  appended_after   and behind it
         40  dirty_end        no byte of the log at or behind it was ever touched
-        48  store_ms         the last store time given: store times never go back
+        48  store_ms         the newest record's store time: store times never go back
 
 Bytes between `appended` and `dirty_end` are zeroed by a successor before it appends, lest records of a batch
 that never was come back to life when the store is recovered.
@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 
 from shmq.jit import kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
+from shmq.memory.block import equal
 from shmq.memory.endian import load_i32, load_i64, load_native_i32, store_native_i32, store_native_i64
 from shmq.memory.layout import layout, offset_of
 from shmq.ring import spsc
@@ -92,14 +93,11 @@ def commit(
     places: Places, sender: int, ring: int, completions: int, now_ms: int, batch_bytes_max: int
 ) -> int:
     """Commit one batch of one ring; return IDLE, COMMITTED or NEEDS_FILE."""
-    position = load_relaxed(places.watermarks + APPENDED)
-    appended_before = position
+    position = appended_before = load_relaxed(places.watermarks + APPENDED)
     room_end = places.segment_start + places.segment_bytes
-    consumed = spsc.consumed_position(ring)
-    consumed_before = consumed
+    consumed = consumed_before = spsc.consumed_position(ring)
     answered = spsc.produced_position(completions)
     store_ms = max(now_ms, load_relaxed(places.page + STORE_MS))
-    store_relaxed(places.page + STORE_MS, store_ms)
     outcome = COMMITTED
     while position - appended_before < batch_bytes_max:
         letter = spsc.peek(ring, consumed)
@@ -119,16 +117,11 @@ def commit(
                 break
             status = _REFUSED
         if status == _STORED:
-            store_relaxed(places.page + DIRTY_END, position + records_bytes)
-            next_word = next_address(places.queues, load_native_i32(head + submission.SLOT))
-            queue_offset = load_relaxed(next_word)
-            target = places.segment + position - places.segment_start
-            source = head + submission.HEAD_SIZE
-            store_relaxed(next_word, append.place(source, target, count, position, queue_offset, store_ms))
+            queue_offset = _place(places, head, position, store_ms)
         else:
             records_bytes = 0
         answered = _answer(completions, answer, letter.tag, status, count, queue_offset)
-        _answer_place(completions, answer, position, store_ms)
+        _answer_place(completions, answer, position, store_ms if status == _STORED else 0)
         position += records_bytes
         consumed = letter.position + spsc.space_of(letter.size_bytes)
     if consumed == consumed_before:
@@ -138,7 +131,9 @@ def commit(
     store_relaxed(places.page + APPENDED_BEFORE, appended_before)
     store_relaxed(places.page + _APPENDED_AFTER, position)
     store_release(places.page + _VALID, 1)
-    store_release(places.watermarks + APPENDED, position)  # pairs with every reader of the log
+    if position > appended_before:
+        store_relaxed(places.page + STORE_MS, store_ms)
+        store_release(places.watermarks + APPENDED, position)  # pairs with every reader of the log
     spsc.publish(completions, answered)
     spsc.give_back(ring, consumed)
     store_release(places.page + _VALID, 0)
@@ -173,7 +168,7 @@ def close_file(places: Places) -> None:
     position = load_relaxed(places.watermarks + APPENDED)
     end = places.segment_start + places.segment_bytes
     if position < end:
-        store_relaxed(places.page + DIRTY_END, end)
+        store_relaxed(places.page + DIRTY_END, position + record.BLANK_BYTES_MIN)
         append.place_blank(places.segment + position - places.segment_start, end - position)
         store_release(places.watermarks + APPENDED, end)  # pairs with every reader of the log
 
@@ -208,8 +203,8 @@ def resume(places: Places, ring: int, completions: int) -> bool:
         records_bytes = load_native_i32(head + submission.RECORDS_BYTES)
         count = load_native_i32(head + submission.COUNT)
         status = _judge(places, letter.kind, letter.size_bytes, head)
-        if status == _STORED and not append.fits(records_bytes, places.segment_bytes):
-            status = _REFUSED
+        if status == _STORED and not _is_placed(places, position, head + submission.HEAD_SIZE, records_bytes):
+            status = _REFUSED  # as it was then: its queue may exist only by now
         queue_offset = 0
         store_ms = 0
         if status == _STORED:
@@ -251,6 +246,28 @@ def _judge(places: Places, kind: int, size_bytes: int, head: int) -> int:
             return _REFUSED
         at += load_i32(records + at)
     return _STORED
+
+
+@kernel
+def _place(places: Places, head: int, position: int, store_ms: int) -> int:
+    """Copy a judged submission to the log; return the queue offset of its first record."""
+    store_relaxed(places.page + DIRTY_END, position + load_native_i32(head + submission.RECORDS_BYTES))
+    next_word = next_address(places.queues, load_native_i32(head + submission.SLOT))
+    queue_offset = load_relaxed(next_word)
+    count = load_native_i32(head + submission.COUNT)
+    target = places.segment + position - places.segment_start
+    source = head + submission.HEAD_SIZE
+    store_relaxed(next_word, append.place(source, target, count, position, queue_offset, store_ms))
+    return queue_offset
+
+
+@kernel
+def _is_placed(places: Places, position: int, records: int, records_bytes: int) -> bool:
+    """Whether the batch that is resumed placed these judged records here."""
+    if position + records_bytes > load_relaxed(places.page + _APPENDED_AFTER):
+        return False
+    stored = places.segment + position - places.segment_start
+    return equal(stored, records, record.QUEUE_OFFSET)  # size, magic, checksum, queue, flag
 
 
 @kernel

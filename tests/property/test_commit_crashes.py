@@ -1,0 +1,117 @@
+"""A writer may die at any store, again and again: what was submitted is stored once and answered."""
+
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shmq.shared import commit
+from tests.support.killing import KilledError, Killer
+from tests.support.writer_ground import QUEUES, WriterGround, message
+from tests.support.writer_lives import BareWriter, check, succeed
+
+HELD = [HealthCheck.function_scoped_fixture]
+
+
+def live(ground, writer, answers):
+    """Commit until nothing is left, reading answers now and then, as a sender does."""
+    while writer.turn() != commit.IDLE:
+        answers += ground.completions()
+
+
+def submit_some(ground, batches):
+    """Submit records of these sizes and queues; return them by tag."""
+    sent = {}
+    serial = itertools.count()
+    for queue, sizes in batches:
+        records = tuple(message(queue, bytes([next(serial)]) * size) for size in sizes)
+        sent[ground.submit(*records)] = records
+    return sent
+
+
+BATCHES = [
+    (QUEUES[0], [10]),
+    (QUEUES[1], [20, 30]),
+    (QUEUES[0], [40, 0, 1]),
+    (QUEUES[2], [3000]),
+]
+ACROSS_FILES = [(QUEUES[0], [3000]), (QUEUES[1], [200, 3000]), (QUEUES[0], [3500]), (QUEUES[2], [8])]
+
+
+@pytest.mark.parametrize("batches", [BATCHES, ACROSS_FILES], ids=["one file", "across files"])
+def test_killed_at_any_store_nothing_is_lost_or_doubled(tmp_path, monkeypatch, batches):
+    killer = Killer(monkeypatch)
+    store = 0
+    while True:
+        ground = WriterGround(tmp_path / str(store))
+        sent = submit_some(ground, batches)
+        writer, answers = BareWriter(ground), []
+        killer.kill_before(store)
+        try:
+            live(ground, writer, answers)
+            break
+        except KilledError:
+            killer.kill_before(-1)
+        succeed(ground)
+        check(ground, sent, answers + ground.completions())
+        store += 1
+    assert killer.stores == store > 40, "each store was one to die before"
+
+
+def test_a_successor_killed_at_any_store_is_made_good_by_the_next(tmp_path, monkeypatch):
+    killer = Killer(monkeypatch)
+    ground = WriterGround(tmp_path / "whole")
+    submit_some(ground, BATCHES)
+    killer.kill_before(-1)
+    BareWriter(ground).turn()
+    unanswered = killer.stores - 3  # answers, ring's cursor and intent are the last three
+    for store in itertools.count():
+        ground = WriterGround(tmp_path / str(store))
+        sent = submit_some(ground, BATCHES)
+        writer = BareWriter(ground)
+        killer.kill_before(unanswered)
+        with pytest.raises(KilledError):
+            writer.turn()
+        assert ground.completions() == []
+        killer.kill_before(store)
+        successor = ground.writer()
+        try:
+            successor.start()
+        except KilledError:
+            killer.kill_before(-1)
+            succeed(ground)
+            check(ground, sent, ground.completions())
+        else:
+            successor.close()
+            assert store > len(BATCHES)
+            return
+
+
+@given(
+    batches=st.lists(
+        st.tuples(st.sampled_from(QUEUES), st.lists(st.integers(0, 1500), min_size=1, max_size=3)),
+        min_size=1,
+        max_size=8,
+    ),
+    deaths=st.lists(st.integers(0, 60), max_size=4),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=HELD)
+def test_any_series_of_deaths_neither_loses_nor_doubles(tmp_path_factory, batches, deaths):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        killer = Killer(monkeypatch)
+        ground = WriterGround(tmp_path_factory.mktemp("store"))
+        sent = submit_some(ground, batches)
+        first, answers = BareWriter(ground), []
+        for number, store in enumerate(deaths):
+            killer.kill_before(store)
+            try:
+                if number == 0:
+                    live(ground, first, answers)
+                else:
+                    succeed(ground)
+            except KilledError:
+                answers += ground.completions()
+        killer.kill_before(-1)
+        succeed(ground)
+        check(ground, sent, answers + ground.completions())
