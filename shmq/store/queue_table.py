@@ -91,6 +91,13 @@ def min_address(table: int, slot: int) -> int:
     return column_address(table, MIN, slot)
 
 
+@kernel
+def queue_bounds(table: int, slot: int) -> tuple[int, int]:
+    """The slot's min and max offset, as consumers may see them."""
+    max_offset = load_acquire(max_address(table, slot))  # pairs with the dispatcher's release
+    return load_relaxed(min_address(table, slot)), max_offset
+
+
 class QueueTable:
     """The table as Python sees it.
 

@@ -19,13 +19,12 @@ import numpy as np
 from shmq.errors import StoreError
 from shmq.jit import Words
 from shmq.memory.block import address_of
-from shmq.memory.words import load_word
 from shmq.store.log import LogReader
 from shmq.store.position import NONE
 from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import SIZE
 from shmq.store.queue_files import default_windows_max
-from shmq.store.queue_table import QueueTable, max_address, min_address
+from shmq.store.queue_table import QueueTable, queue_bounds
 from shmq.store.scan import (
     BYTES,
     COUNT,
@@ -116,14 +115,13 @@ class QueueReader:
         self._mappings_max = default_windows_max()
         runs_max = max(limits.near_count, limits.far_count, 1)
         self._note: Words = np.zeros((RUNS + RUN_BYTES * runs_max) // 8, dtype=np.int64)
+        self._note_address = address_of(self._note)
 
     def bounds(self, slot: int) -> tuple[int, int]:
         """The queue's min and max offset; (0, 0) of a queue that is not there."""
         if slot == NONE:
             return 0, 0
-        address = self.queues.address
-        max_offset = load_word(max_address(address, slot))  # pairs with the dispatcher's release
-        return load_word(min_address(address, slot)), max_offset
+        return queue_bounds(self.queues.address, slot)
 
     def read(
         self,
@@ -199,17 +197,17 @@ class QueueReader:
             self._mappings.popitem()[1][0].close()
         self.log.close()
 
-    def _gather(self, scanned: Scan, min_offset: int, max_offset: int) -> ReadResult:
+    def _gather(self, asked: Scan, min_offset: int, max_offset: int) -> ReadResult:
         """Scan, and fetch what was found; once more for each log file that turns out to be gone."""
         gone: list[int] = []
         while True:
-            known_gone = np.array(gone, dtype=np.int64)
-            runs = scan(
-                scanned._replace(gone=address_of(known_gone), gone_count=len(gone)), address_of(self._note)
-            )
-            note = self._note.tolist()
+            if gone:
+                known_gone = np.array(gone, dtype=np.int64)
+                asked = asked._replace(gone=address_of(known_gone), gone_count=len(gone))
+            runs = scan(asked, self._note_address)
+            note = self._note[: RUNS // 8 + RUN_BYTES // 8 * runs].tolist()
             slices: list[memoryview] = []
-            for at in range(RUNS // 8, RUNS // 8 + 2 * runs, 2):
+            for at in range(RUNS // 8, len(note), 2):
                 piece = self.log.slice(note[at], note[at + 1])
                 if piece is None:
                     gone.append(note[at] // self.log.file_bytes * self.log.file_bytes)
