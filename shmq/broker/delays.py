@@ -14,22 +14,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from shmq.broker.effects import DocumentName
-from shmq.broker.message_properties import REAL_QUEUE_ID, REAL_TOPIC
+from shmq.broker.limits import append_bytes_max
+from shmq.broker.message_properties import REAL_QUEUE_ID, REAL_TOPIC, RECORD_CRC
 from shmq.broker.names import HALF_TOPIC
 from shmq.broker.outcome import PutStatus
+from shmq.config.settings import Config
 from shmq.errors import RequestError, StoreError
 from shmq.memory.words import load_word
 from shmq.store import properties as property_text
 from shmq.store.position import NONE
 from shmq.store.queue_table import QueueTable, max_address, min_address
-from shmq.store.record import NewRecord, StoredRecord
+from shmq.store.record import NewRecord, StoredRecord, size_of
 from shmq.wire.bodies import DataVersion, data_version_of
 from shmq.wire.fields import parse_int32
 from shmq.wire.members import as_integer, as_object, object_of
 
 RETRY_MS: Final = 100  # how long a level waits after a delivery has failed
 BATCH_COUNT_MAX: Final = 128
-BATCH_BYTES_MAX: Final = 1 << 20
+BATCH_BYTES_MAX: Final = 1 << 20  # or less, where an append takes less
 VERSION_STEP: Final = 200  # offsets that move before the document has a new version
 
 _STORED: Final = frozenset({PutStatus.PUT_OK, PutStatus.FLUSH_DISK_TIMEOUT})
@@ -110,7 +112,7 @@ class Delays:
 
     def __init__(
         self,
-        delays_ms: tuple[int, ...],
+        settings: Config,
         slots: tuple[int, ...],
         queues: QueueTable,
         reader: Reader,
@@ -119,7 +121,7 @@ class Delays:
         """Start every level at the beginning of its queue.
 
         Args:
-            delays_ms: of each level.
+            settings: the broker's, which state the delay of each level.
             slots: of the queues of SCHEDULE_TOPIC_XXXX.
             queues: the table of queues.
             reader: reads messages and entries.
@@ -132,8 +134,12 @@ class Delays:
         self._find_slot = find_slot
         self._levels = {
             level: _Level(delay_ms, slot)
-            for level, (delay_ms, slot) in enumerate(zip(delays_ms, slots, strict=False), start=1)
+            for level, (delay_ms, slot) in enumerate(
+                zip(settings.delay_levels_ms, slots, strict=False), start=1
+            )
         }
+        self._append_bytes_max = append_bytes_max(settings)
+        self._batch_bytes_max = min(BATCH_BYTES_MAX, self._append_bytes_max)
         self._retired: dict[str, int] = {}
         self._moves = 0
 
@@ -208,18 +214,19 @@ class Delays:
         entries = self._reader.schedule(level.slot, number - 1, level.offset, BATCH_COUNT_MAX)
         for entry in entries:
             # A due time beyond the level's delay is one that the clock has been set back from: it counts as past.
-            if now_ms < entry.due_ms <= now_ms + level.delay_ms or size_bytes >= BATCH_BYTES_MAX:
+            if now_ms < entry.due_ms <= now_ms + level.delay_ms:
                 break
-            level.reach = entry.queue_offset + 1
             message = self._reader.message(entry.position)
-            if message is None:
-                continue  # its part of the log is gone, or it never was a message
-            slot, record = self._deliver(message)
-            if record is None:
-                self.dropped += 1
-                continue
-            by_slot.setdefault(slot, []).append(record)
-            size_bytes += message.total_size
+            if message is not None:  # else its part of the log is gone, or it never was a message
+                slot, record = self._deliver(message)
+                if record is None:
+                    self.dropped += 1
+                else:
+                    size_bytes += size_of(record)
+                    if by_slot and size_bytes > self._batch_bytes_max:
+                        break
+                    by_slot.setdefault(slot, []).append(record)
+            level.reach = entry.queue_offset + 1
         if level.reach > level.offset and not by_slot:
             self._move(level, now_ms)
         return [Delivery(number, slot, tuple(records)) for slot, records in by_slot.items()]
@@ -230,15 +237,16 @@ class Delays:
         Its properties stay as they were stored, DELAY and REAL_TOPIC with them: consumers of RocketMQ see them.
         """
         pairs = property_text.parse(message.properties)
+        text = message.properties
+        if pairs.pop(RECORD_CRC, None) is not None:  # of the record that waited, not of the new one
+            text = property_text.join(pairs)
         topic = pairs.get(REAL_TOPIC, "")
         try:
             queue_id = parse_int32(pairs.get(REAL_QUEUE_ID, ""))
         except ValueError:
             return NONE, None
         slot = NONE if topic == HALF_TOPIC else self._find_slot(topic, queue_id)
-        if slot == NONE:
-            return NONE, None
-        return slot, NewRecord(
+        record = NewRecord(
             topic=topic.encode(),
             queue_id=queue_id,
             flag=message.flag,
@@ -249,8 +257,12 @@ class Delays:
             reconsume_times=message.reconsume_times,
             prepared_position=0,
             body=bytes(message.body),  # it may have to be sent again when the log is mapped elsewhere
-            properties=message.properties,
+            properties=text,
         )
+        # With a longer topic than it waited in, a message may no longer fit a log file.
+        if slot == NONE or size_of(record) > self._append_bytes_max:
+            return NONE, None
+        return slot, record
 
     def _max_offset(self, level: _Level) -> int:
         return load_word(max_address(self._queues.address, level.slot))  # pairs with the dispatcher's release

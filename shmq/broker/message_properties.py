@@ -24,6 +24,7 @@ DLQ_ORIGIN_MESSAGE_ID: Final = "DLQ_ORIGIN_MESSAGE_ID"
 HALF_MESSAGE: Final = "TRAN_MSG"
 POP_CHECK_POINT: Final = "POP_CK"
 INNER_COUNT: Final = "INNER_NUM"
+RECORD_CRC: Final = "__CRC32#"
 TIMER_OUT_MS: Final = "TIMER_OUT_MS"
 TIMER_DELAYS: Final = ("TIMER_DELIVER_MS", "TIMER_DELAY_SEC", "TIMER_DELAY_MS")
 """What a producer asks an arbitrary delay with."""

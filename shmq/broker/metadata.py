@@ -73,7 +73,7 @@ class Metadata:
         self.groups.load(documents.get(DocumentName.GROUPS))
         self.offsets.load(documents.get(DocumentName.CONSUMER_OFFSETS))
         schedule = self.topics.slots(SCHEDULE_TOPIC)
-        self.delays = Delays(settings.delay_levels_ms, schedule, tables.queues, reader, self.find_slot)
+        self.delays = Delays(settings, schedule, tables.queues, reader, self.find_slot)
         self.delays.load(documents.get(DocumentName.DELAY_OFFSETS))
 
     def drain(self) -> list[Effect]:

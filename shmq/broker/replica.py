@@ -10,16 +10,14 @@ import random
 from dataclasses import dataclass
 
 from shmq.broker.filters import TagFilter
+from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_ids import UniqueIds
 from shmq.broker.updates import GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config
-from shmq.ring.spsc import payload_bytes_max
-from shmq.shared.submission import HEAD_SIZE
 from shmq.store.offset_table import OffsetTable
 from shmq.store.position import NONE
 from shmq.store.read import QueueReader, ReadResult
-from shmq.store.record import BLANK_BYTES_MIN
 from shmq.store.scan import ReadLimits
 from shmq.store.search import Queue, position_at
 from shmq.store.watermarks import Watermarks
@@ -106,10 +104,7 @@ class Replica:
         self.broker_host = split_address(config.effective_advertised_address())[0]
         self.delay_level_count = len(config.delay_levels_ms)
         self._near_distance_bytes = read_limits(config).near_distance_bytes
-        self.append_bytes_max = min(
-            config.commit_log_file_bytes - BLANK_BYTES_MIN,
-            payload_bytes_max(config.submit_ring_bytes) - HEAD_SIZE,
-        )
+        self.append_bytes_max = append_bytes_max(config)
 
     def apply(self, update: Update) -> None:
         """Take over what the conductor says."""

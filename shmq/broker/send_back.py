@@ -92,6 +92,7 @@ def _times_max(request: Command, header: SendBackHeader, group: SubscriptionGrou
 def _properties(message: StoredRecord) -> dict[str, str]:
     """Return the properties of the new record, but for its delay."""
     properties = property_text.parse(message.properties)
+    properties.pop(names.RECORD_CRC, None)
     properties.setdefault(names.RETRY_TOPIC, message.topic.decode("utf-8", "replace"))
     properties[names.WAIT] = "false"
     if not properties.get(names.ORIGIN_MESSAGE_ID, "").strip():

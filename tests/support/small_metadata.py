@@ -25,8 +25,15 @@ from tests.support.small_store import SmallStore
 PEER = Peer(Host(b"\x7f\x00\x00\x01", 50000), Host(b"\x7f\x00\x00\x01", 10911))
 CHANNEL = Channel(0, 1, 7)
 NOW_MS = 1_700_000_000_000
-LOG_FILE_BYTES = 1 << 16
+LOG_FILE_BYTES = 1 << 18
 QUEUE_FILE_BYTES = 400
+SETTINGS = {
+    "broker_name": "b",
+    "cluster_name": "c",
+    "commit_log_file_bytes": LOG_FILE_BYTES,
+    "consume_queue_file_bytes": QUEUE_FILE_BYTES,
+    "message_bytes_max": LOG_FILE_BYTES - (1 << 17),
+}
 NAMES = 64
 QUEUES = 2048
 
@@ -57,7 +64,7 @@ class SmallMetadata:
 
     def __init__(self, root, documents=None, tables=None, **settings):
         self.root = root
-        self.settings = Config(store_root=str(root), **({"broker_name": "b", "cluster_name": "c"} | settings))
+        self.settings = Config(store_root=str(root), **(SETTINGS | settings))
         self.tables = tables or new_tables()
         self.store = SmallStore(root, LOG_FILE_BYTES, QUEUE_FILE_BYTES)
         self.store.topics, self.store.queues = self.tables.topics, self.tables.queues
@@ -94,6 +101,10 @@ class SmallMetadata:
         store = self.store
         buffer = bytearray(record.size_of(new))
         record.encode_into(new, memoryview(buffer), 0)
+        left = store.log_file_bytes - store.end % store.log_file_bytes
+        if len(buffer) + record.BLANK_BYTES_MIN > left:
+            store.write(store.end, struct.pack(">ii", left, record.BLANK_MAGIC))
+            store.end += left
         offset = store.next.get((new.topic, new.queue_id), 0)
         store.next[new.topic, new.queue_id] = offset + 1
         struct.pack_into(">qq", buffer, record.QUEUE_OFFSET, offset, store.end)

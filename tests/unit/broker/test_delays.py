@@ -8,9 +8,9 @@ from shmq.broker.outcome import PutStatus
 from shmq.errors import StoreError
 from shmq.store import properties
 from shmq.store.host import Host
-from shmq.store.record import NewRecord
+from shmq.store.record import BLANK_BYTES_MIN, NewRecord, size_of
 from shmq.wire.topic_bodies import TopicConfig
-from tests.support.small_metadata import NOW_MS, SmallMetadata
+from tests.support.small_metadata import LOG_FILE_BYTES, NOW_MS, SmallMetadata
 
 BORN, STORED = Host(b"\x0a\x00\x00\x01", 999), Host(b"\x0a\x00\x00\x02", 10911)
 SCHEDULE = b"SCHEDULE_TOPIC_XXXX"
@@ -60,6 +60,13 @@ def test_a_message_is_delivered_when_it_is_due_and_not_before(broker):
     assert broker.state.delays.offset(1) == 1
     (stored,) = broker.stored("T", 1)
     assert (bytes(stored.body), stored.properties, stored.reconsume_times) == (b"Hello", text, 2)
+
+
+def test_a_checksum_of_the_waiting_record_is_not_passed_on(broker):
+    wait(broker, b"x", **{"__CRC32#": "0123456789"})
+    ((record,),) = [delivery.records for delivery in due(broker, NOW_MS + 1000)]
+    text = properties.join({"TAGS": "a", "DELAY": "1", "REAL_TOPIC": "T", "REAL_QID": "1"})
+    assert record.properties == text
 
 
 def test_each_level_has_its_own_delay(broker):
@@ -126,6 +133,29 @@ def test_a_long_queue_is_delivered_in_batches(broker):
         seen += [body for part in bodies(deliveries) for body in part]
         settle(broker, deliveries, NOW_MS + 1000)
     assert seen == [b"%d" % number for number in range(count)]
+
+
+def test_a_batch_is_never_longer_than_an_append_can_take(broker):
+    for number in range(20):
+        wait(broker, b"%d" % (number % 10) * 20_000)
+    seen = []
+    while deliveries := due(broker, NOW_MS + 1000):
+        sizes = [sum(map(size_of, delivery.records)) for delivery in deliveries]
+        assert sum(sizes) <= LOG_FILE_BYTES - BLANK_BYTES_MIN
+        seen += [body[:1] for part in bodies(deliveries) for body in part]
+        settle(broker, deliveries, NOW_MS + 1000)
+    assert seen == [b"%d" % (number % 10) for number in range(20)]
+
+
+def test_what_no_longer_fits_a_log_file_is_dropped_and_holds_nothing_up(broker):
+    topic = "t" * 127
+    wait(broker, b"x", topic=topic)
+    record = broker.state.reader.message(0)
+    spare = LOG_FILE_BYTES - BLANK_BYTES_MIN - record.total_size
+    wait(broker, b"x" * (spare + 1), topic=topic)
+    wait(broker, b"after", topic=topic)
+    assert bodies(due(broker, NOW_MS + 1000)) == [[b"x", b"after"]]
+    assert broker.state.delays.dropped == 1
 
 
 def test_what_can_go_nowhere_is_dropped(broker):

@@ -60,6 +60,11 @@ def test_a_message_given_back_waits_for_its_groups_retry_topic(broker, position)
     assert broker.state.topics.get("%RETRY%g") == TopicConfig("%RETRY%g", 1, 1)
 
 
+def test_a_checksum_of_the_old_record_is_not_passed_on(broker):
+    position = broker.append("T", 1, properties=properties.join(ORIGIN | {"__CRC32#": "0123456789"}))
+    assert "__CRC32#" not in sent(back(broker, position))[1]
+
+
 def test_the_delay_grows_with_each_failure_and_ends_at_the_last_level(broker, position):
     levels = []
     for _ in range(17):
