@@ -34,6 +34,7 @@ from shmq.wire.flags import PULL_SUBSCRIPTION, PULL_SUSPEND
 from shmq.wire.heartbeat_bodies import (
     EXPRESSION_TAG,
     SUBSCRIBE_ALL,
+    ConsumeFromWhere,
     ConsumerData,
     ConsumeType,
     SubscriptionData,
@@ -314,6 +315,12 @@ def _subscription(topic: str, settings: ConsumerSettings) -> SubscriptionData:
 def _consumer(subscription: SubscriptionData, settings: ConsumerSettings) -> ConsumerData | None:
     if settings.group is None:
         return None
+    start = ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET
+    if settings.from_beginning:
+        start = ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET
     return ConsumerData(
-        settings.group, consume_type=ConsumeType.CONSUME_ACTIVELY, subscriptions=(subscription,)
+        settings.group,
+        consume_type=ConsumeType.CONSUME_ACTIVELY,
+        consume_from_where=start,
+        subscriptions=(subscription,),
     )
