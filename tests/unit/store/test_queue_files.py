@@ -1,5 +1,6 @@
 """The windows of the dispatcher on queue files."""
 
+import resource
 import struct
 
 import pytest
@@ -82,6 +83,23 @@ def test_a_directory_that_cannot_be_made_is_a_store_error(files, tmp_path):
     (tmp_path / "TopicTest").write_bytes(b"a file")
     with pytest.raises(StoreError):
         files.open(0, QUEUE, 0, ENTRY)
+
+
+@pytest.fixture
+def no_room():
+    """No file may grow beyond 100 bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("no_room")
+def test_a_full_disk_is_an_error_and_leaves_no_file(files, tmp_path):
+    with pytest.raises(StoreError, match="TopicTest"):
+        files.open(0, QUEUE, 0, ENTRY)
+    assert names(tmp_path / "TopicTest" / "3") == []
+    assert files.addresses[0] == 0
 
 
 def test_the_oldest_window_makes_room(files):
