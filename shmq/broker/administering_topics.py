@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from shmq.broker.attributes import MESSAGE_TYPE, MIXED, parse_changes
+from shmq.broker.effects import DocumentName, Persist
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import retry_topic, topic_problem
 from shmq.broker.outcome import Channel, Outcome, Peer, Reply
@@ -79,6 +80,7 @@ def handle_delete_topic(
     for name in (topic, *retries):
         state.topics.delete(name, now_ms)
         state.offsets.forget_topic(name)
+    state.effects.append(Persist(DocumentName.CONSUMER_OFFSETS))  # a restart must not bring them back
     return Reply(request.reply())
 
 

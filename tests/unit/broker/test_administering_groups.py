@@ -15,6 +15,7 @@ from shmq.broker.administering_groups import (
     handle_subscription,
     handle_topics_of_group,
 )
+from shmq.broker.effects import DocumentName, Persist
 from shmq.broker.membership import handle_heartbeat
 from shmq.errors import RequestError
 from shmq.wire import fastjson
@@ -88,6 +89,7 @@ def test_a_deleted_group_keeps_its_offsets_unless_told_otherwise(broker, clean, 
     assert broker.call(handle_delete_group, 207, {"groupName": "g", "cleanOffset": clean}).command.code == 0
     assert "g" not in broker.state.groups
     assert broker.state.offsets.query("g", "T", 0) == left
+    assert (Persist(DocumentName.CONSUMER_OFFSETS) in broker.state.drain()) == (left < 0)
 
 
 def test_the_table_of_groups_goes_out_whole_or_in_pages(broker):

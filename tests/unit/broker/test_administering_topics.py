@@ -11,6 +11,7 @@ from shmq.broker.administering_topics import (
     handle_system_topics,
     handle_topic_stats,
 )
+from shmq.broker.effects import DocumentName, Persist
 from shmq.errors import RequestError
 from shmq.wire import fastjson
 from shmq.wire.bodies import DataVersion, MessageQueue, TopicList
@@ -108,6 +109,7 @@ def test_a_deleted_topic_takes_offsets_and_pop_retries_along(broker):
         "%RETRY%g",
     ]
     assert [(each.group, each.topic) for each in state.offsets] == [("g", "U")]
+    assert Persist(DocumentName.CONSUMER_OFFSETS) in state.drain()
 
 
 @pytest.mark.parametrize("topic", [" ", "SCHEDULE_TOPIC_XXXX"])
