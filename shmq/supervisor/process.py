@@ -64,6 +64,8 @@ def serve(loaded: Loaded) -> int:
         log.warning(warning)
     for note in loaded.notes:
         log.info(note)
+    if config.console_listens:
+        log.warning("the console is not built yet: nothing listens there", console_listen=config.console_listen)
     started_ns = time.monotonic_ns()
     _raise_descriptor_limit()
     paths = StorePaths.of(config)

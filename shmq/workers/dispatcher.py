@@ -6,6 +6,7 @@ successor begins at `dispatched`; whatever lies there already is written again, 
 place.
 """
 
+import os
 import queue
 import threading
 from pathlib import Path
@@ -49,6 +50,7 @@ class Dispatcher:
         self._store_ms = 0
         self._problem = ""
         self._sync_at_ns = 0
+        self._sync_failure = ""
         self._work: queue.SimpleQueue[tuple[list[Path], int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync_queues, name="queue-sync", daemon=True)
 
@@ -64,6 +66,8 @@ class Dispatcher:
 
     def do_work(self, now_ns: int) -> int:
         """Dispatch a part of the log."""
+        if self._sync_failure:
+            raise StoreError(self._sync_failure)
         if now_ns >= self._sync_at_ns and self._work.empty():
             self._sync_at_ns = now_ns + self._config.consume_queue_flush_interval_ms * 1_000_000
             self._hand_over()
@@ -128,13 +132,15 @@ class Dispatcher:
 
     def _sync_queues(self) -> None:
         """The thread: sync what it is given, then let the checkpoint vouch for it."""
+        if self._memory.roster[plan.DISPATCHER]["epoch"] > 1:
+            os.sync()  # a dead predecessor wrote to files that nobody remembers
         while (work := self._work.get()) is not None:
             paths, store_ms = work
             try:
                 sync_files(paths)
             except OSError as error:
                 # What was not written may be lost: the checkpoint stays, and recovery builds the queues again.
-                self._log.error("queue files could not be synced", reason=str(error))
+                self._sync_failure = f"queue files could not be synced: {error}"
                 return
             if store_ms > self._memory.watermarks.queues_ms:
                 self._memory.watermarks.move(QUEUES_MS, store_ms)
