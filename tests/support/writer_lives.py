@@ -38,6 +38,7 @@ def succeed(ground):
     writer = ground.writer()
     writer.start()
     with closing(writer):
+        assert not any(ground.bytes_behind()), "nothing of a dead writer's is left behind the log's end"
         until_idle(writer)
     return writer
 
