@@ -16,7 +16,7 @@ from tests.support.store_on_disk import BASE_MS, LOG_BYTES, QUEUE_BYTES, QUEUES,
 APPENDS = st.lists(st.tuples(st.sampled_from(QUEUES), st.integers(0, 900)), min_size=1, max_size=60)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(APPENDS, APPENDS, st.data())
 def test_a_power_cut_loses_nothing_that_was_on_disk(
     before: list[tuple[tuple[bytes, int], int]],
