@@ -45,6 +45,12 @@ def java_client(java_version: str, endpoint: Endpoint, tmp_path: Path) -> Client
 
 
 @pytest.fixture
+def newest_java(endpoint: Endpoint, tmp_path: Path) -> Client:
+    """A Java client of the newest version, for tests that need one whatever it is."""
+    return Client(list(CLIENT_MODULES)[-1], endpoint.namesrv_address, tmp_path)
+
+
+@pytest.fixture
 def cpp_client(endpoint: Endpoint, tmp_path: Path) -> Client:
     """The C++ client, pointed at the endpoint."""
     return Client(CPP, endpoint.namesrv_address, tmp_path)
@@ -57,8 +63,7 @@ def topic() -> str:
 
 
 @pytest.fixture
-def warm_topic(endpoint: Endpoint, topic: str, tmp_path: Path) -> str:
+def warm_topic(newest_java: Client, topic: str) -> str:
     """A topic of this test alone, which exists already: it holds one message, of another run."""
-    newest = list(CLIENT_MODULES)[-1]
-    Client(newest, endpoint.namesrv_address, tmp_path).produce(topic, run="warm", count=1, mode="sync")
+    newest_java.produce(topic, run="warm", count=1, mode="sync")
     return topic

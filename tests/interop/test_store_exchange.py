@@ -14,7 +14,8 @@ from tests.support.verdict import (
     assert_received_once,
 )
 
-pytestmark = pytest.mark.interop
+# Three brokers of the slower kind start and stop here, and four times ten thousand messages go through them.
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 COUNT = 10_000
 DEADLINE_S = 90.0

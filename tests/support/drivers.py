@@ -38,6 +38,7 @@ class Consumer:
     process: Process
     assigned: list[str] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
+    received: int = 0  # doubled messages included
 
     def wait_ready(self) -> None:
         """Wait until the client has started."""
@@ -88,6 +89,7 @@ class Consumer:
             self.assigned = event["queues"]
         if "seen" in event:
             self.seen = _numbers_of(event["seen"])
+            self.received = event["received"]
         return event
 
 

@@ -27,10 +27,10 @@ class Endpoint:
     _name_server: JavaNameServer | None = None
 
     def stop(self) -> None:
-        """Stop both in good order."""
+        """Stop the broker in good order; the name server keeps nothing that would want one."""
         self.broker.stop()
         if self._name_server is not None:
-            self._name_server.stop()
+            self._name_server.process.kill()
 
     def kill(self) -> None:
         """End both with no chance to tidy up."""
