@@ -144,8 +144,12 @@ class ProcessSettings:
     letter_ring_bytes: int = setting(
         4 * MIB, "Ring for letters between two processes, each way.", allowed=power_of_two(64 * KIB, GIB)
     )
-    queue_slots_max: int = setting(65_536, "Most queues of the broker.", allowed=between(16, 2**24))
-    topics_max: int = setting(16_384, "Most topics of the broker.", allowed=between(16, 2**22))
+    queue_slots_max: int = setting(
+        65_536,
+        "Most queues of the broker. System topics take some 1,100 of them.",
+        allowed=between(2048, 2**24),
+    )
+    topics_max: int = setting(16_384, "Most topics of the broker.", allowed=between(64, 2**22))
     groups_max: int = setting(16_384, "Most consumer groups of the broker.", allowed=between(16, 2**22))
     offset_rows_max: int = setting(
         262_144, "Most pairs of a consumer group and a queue.", allowed=between(16, 2**26)

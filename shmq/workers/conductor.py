@@ -321,8 +321,13 @@ class Conductor:
             raise AssertionError("a delivery is answered to nobody")
 
         append = Append(delivery.slot, delivery.records, wait_flush=False, then=then)
-        settle = self._state.delays.settle
-        self._appender.submit(append, lambda appended: settle(delivery, appended.status, wall_ms()), now_ms)
+
+        def settle(appended: Appended) -> None:
+            settled_ms = wall_ms()
+            self._state.delays.settle(delivery, appended.status, settled_ms)
+            self._deliver_due(settled_ms)  # the level may have more that is due
+
+        self._appender.submit(append, settle, now_ms)
 
     def _save_offsets(self, now_ms: int) -> None:  # noqa: ARG002 - every duty is told the time
         self._unsaved.add(DocumentName.CONSUMER_OFFSETS)

@@ -70,9 +70,9 @@ def test_an_option_sets_what_it_is_named_after(run, option, text, name, value):
 
 def test_any_setting_can_be_set_and_set_again(run):
     values, origins = _printed(
-        run, "--set", "topics_max=20", "--set", "brokerName=b", "--set", "topics_max=30"
+        run, "--set", "topics_max=80", "--set", "brokerName=b", "--set", "topics_max=90"
     )
-    assert (values["topics_max"], values["broker_name"]) == (30, "b")
+    assert (values["topics_max"], values["broker_name"]) == (90, "b")
     assert origins["topics_max"] == "command line"
 
 
@@ -82,8 +82,8 @@ def test_an_option_of_its_own_overrides_set(run):
 
 def test_sources_rise_from_toml_to_the_command_line(run, tmp_path):
     toml, conf = tmp_path / "a.toml", tmp_path / "broker.conf"
-    toml.write_text('broker_name = "t"\ncluster_name = "t"\ntopics_max = 21\ngroups_max = 21\n')
-    conf.write_text("brokerName=c\nbrokerClusterName=c\ntopics_max=22\n")
+    toml.write_text('broker_name = "t"\ncluster_name = "t"\ntopics_max = 81\ngroups_max = 21\n')
+    conf.write_text("brokerName=c\nbrokerClusterName=c\ntopics_max=82\n")
     values, origins = _printed(
         run,
         "--config",
@@ -96,7 +96,7 @@ def test_sources_rise_from_toml_to_the_command_line(run, tmp_path):
         SHMQ_BROKER_NAME="e",
     )
     names = ("broker_name", "cluster_name", "topics_max", "groups_max")
-    assert [values[name] for name in names] == ["o", "e", 22, 21]
+    assert [values[name] for name in names] == ["o", "e", 82, 21]
     assert [origins[name] for name in names] == [
         "command line --broker-name",
         "environment",

@@ -50,7 +50,7 @@ def test_each_source_overrides_the_ones_before_it(toml, conf):
 
 
 def test_a_value_remembers_where_it_came_from(toml, conf):
-    toml_file, broker_conf = toml("topics_max = 17\n"), conf("\nbrokerName=b\n")
+    toml_file, broker_conf = toml("topics_max = 70\n"), conf("\nbrokerName=b\n")
     loaded = load(
         Sources(
             toml_file=toml_file,
@@ -195,7 +195,7 @@ def test_a_bad_value_of_toml_is_refused_with_its_place(toml):
     path = toml("\ntopics_max = true\n")
     with pytest.raises(ConfigError) as caught:
         load(Sources(toml_file=path))
-    assert str(caught.value) == f"{path}:2: topics_max = True: must be a whole number, from 16 to 4194304"
+    assert str(caught.value) == f"{path}:2: topics_max = True: must be a whole number, from 64 to 4194304"
 
 
 def test_a_bad_variable_is_refused_by_its_name():

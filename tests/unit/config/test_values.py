@@ -20,7 +20,7 @@ _BY_NAME = {declared.name: declared for declared in fields(Config)}
         ("flush_interval_ms", "5s", 5000),
         ("flush_interval_ms", "500ms", 500),
         ("flush_interval_ms", 7, 7),
-        ("topics_max", " 20 ", 20),
+        ("topics_max", " 80 ", 80),
         ("broker_id", "-1", -1),
         ("broker_name", " b ", "b"),
         ("flush_disk_type", "sync_flush", "SYNC_FLUSH"),
