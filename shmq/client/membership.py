@@ -27,14 +27,20 @@ class Membership:
         client_id: the client.
         producer_group: the group it produces in.
         consumer: the group it consumes in, with its subscription.
+        heartbeat_s: how often a broker is told.
     """
 
     def __init__(
-        self, client_id: str, producer_group: str | None = None, consumer: ConsumerData | None = None
+        self,
+        client_id: str,
+        producer_group: str | None = None,
+        consumer: ConsumerData | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._client_id = client_id
         self._producer_group = producer_group
         self._consumer = consumer
+        self._heartbeat_s = heartbeat_s
         self._beats: dict[str, Exchange] = {}  # the newest heartbeat to each broker
 
     def follow(self, exchange: Exchange) -> Flow[None]:
@@ -42,7 +48,7 @@ class Membership:
         newest = self._beats.get(exchange.address)
         if not exchange.connection or (self._producer_group is None and self._consumer is None):
             return
-        if newest is not None and not _is_due(newest):
+        if newest is not None and not self._is_due(newest):
             on_its_way = not newest.is_done
             if on_its_way or newest.connection == exchange.connection:
                 return
@@ -51,7 +57,7 @@ class Membership:
     def keep(self) -> Flow[None]:
         """Send a heartbeat to every broker that is due for one."""
         for address, newest in list(self._beats.items()):
-            if _is_due(newest):
+            if self._is_due(newest):
                 yield from self._beat(address)
 
     def leave(self) -> Flow[None]:
@@ -86,6 +92,5 @@ class Membership:
         beat = self._beats[address] = Exchange(address, request, monotonic() + _ANSWER_S)
         yield Begin(beat)
 
-
-def _is_due(newest: Exchange) -> bool:
-    return monotonic() >= newest.deadline_s - _ANSWER_S + HEARTBEAT_S
+    def _is_due(self, newest: Exchange) -> bool:
+        return monotonic() >= newest.deadline_s - _ANSWER_S + self._heartbeat_s

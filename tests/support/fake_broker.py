@@ -141,6 +141,7 @@ class FakeBroker:
         with contextlib.suppress(OSError):  # the listener was closed
             while True:
                 connection, _ = self._listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._changed:
                     self._connections.append(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -174,10 +175,11 @@ class FakeBroker:
 
     def _pull_later(self, connection: socket.socket, request: Command) -> None:
         response = self._pull(request)
-        with contextlib.suppress(OSError):
-            connection.sendall(encode(response))
+        if response is not None:
+            with contextlib.suppress(OSError):
+                connection.sendall(encode(response))
 
-    def _pull(self, request: Command) -> Command:
+    def _pull(self, request: Command) -> Command | None:
         header = read_header(PullHeader, request.fields)
         key = (header.topic, header.queue_id)
         wait_s = header.suspend_timeout_ms / 1000 if header.sys_flag & PULL_SUSPEND else 0.0
@@ -194,7 +196,10 @@ class FakeBroker:
                 if found:
                     after = header.queue_offset + len(found)
                     return _pulled(request, ResponseCode.SUCCESS, after, first, end, b"".join(found))
-                if not self._is_open or not self._changed.wait(give_up_at - time.monotonic()):
+                woken = self._changed.wait(give_up_at - time.monotonic())
+                if not self._is_open:
+                    return None
+                if not woken:
                     return _pulled(request, ResponseCode.PULL_NOT_FOUND, header.queue_offset, first, end)
 
     def _record(
