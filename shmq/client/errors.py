@@ -9,10 +9,19 @@
 After the last two a request may have been carried out or not.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from shmq.errors import ShmqError
 from shmq.wire.codes import ResponseCode
+
+_PASSING: Final = frozenset(
+    {
+        ResponseCode.SYSTEM_BUSY,
+        ResponseCode.SERVICE_NOT_AVAILABLE,
+        ResponseCode.FLOW_CONTROL,
+        ResponseCode.GO_AWAY,
+    }
+)
 
 
 class ClientError(ShmqError):
@@ -68,6 +77,13 @@ class SendError(RefusedError):
 
 class PullError(RefusedError):
     """A broker does not let this consumer read."""
+
+
+def may_pass(error: ShmqError) -> bool:
+    """Return whether what failed may succeed later, with nothing changed by the application."""
+    if isinstance(error, RefusedError):
+        return error.code in _PASSING
+    return isinstance(error, UnreachableError | NoAnswerError | NoRouteError)
 
 
 def code_name(code: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic, time
 from typing import Final
 
-from shmq.client.errors import ClientError, ClosedError, NoRouteError, PullError
+from shmq.client.errors import ClientError, ClosedError, NoRouteError, PullError, may_pass
 from shmq.client.identity import Identity
 from shmq.client.membership import Membership
 from shmq.client.message import TAGS, Delivery, deliver
@@ -54,14 +54,6 @@ _READ: Final = frozenset(
         ResponseCode.PULL_NOT_FOUND,
         ResponseCode.PULL_RETRY_IMMEDIATELY,
         ResponseCode.PULL_OFFSET_MOVED,
-    }
-)
-_PASSING: Final = frozenset(
-    {
-        ResponseCode.SYSTEM_BUSY,
-        ResponseCode.SERVICE_NOT_AVAILABLE,
-        ResponseCode.FLOW_CONTROL,
-        ResponseCode.GO_AWAY,
     }
 )
 
@@ -292,15 +284,9 @@ class Puller:
         """Raise a failure that will not pass, or when the time is over any."""
         for reading in self._readings.values():
             failure = reading.failure
-            if failure is not None and (is_over or not _may_pass(failure)):
+            if failure is not None and (is_over or not may_pass(failure)):
                 reading.failure = None
                 raise failure
-
-
-def _may_pass(failure: ShmqError) -> bool:
-    if isinstance(failure, PullError):
-        return failure.code in _PASSING
-    return isinstance(failure, ClientError)
 
 
 def _subscription(topic: str, settings: ConsumerSettings) -> SubscriptionData:

@@ -15,7 +15,7 @@ import click
 import orjson
 
 from shmq.client.consumer import PullConsumer
-from shmq.client.errors import ClientError
+from shmq.client.errors import ClientError, may_pass
 from shmq.client.message import Delivery
 from shmq.client.producer import NAMESRV_DEFAULT
 from shmq.client.pulling import ConsumerSettings
@@ -128,6 +128,8 @@ def _follow(consumer: PullConsumer, printing: _Printing) -> None:
             printing.take(consumer.poll(_POLL_S))
             told = ""
         except ClientError as error:
+            if not may_pass(error):
+                raise
             if str(error) != told:
                 told = str(error)
                 click.echo(f"waiting: {error}", err=True)
