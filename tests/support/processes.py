@@ -36,6 +36,7 @@ class Process:
         log_path: Path,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        in_own_group: bool = False,
     ) -> None:
         self.log_path = log_path
         self._command = " ".join(map(str, command))
@@ -50,6 +51,7 @@ class Process:
                 stderr=log,
                 env={**os.environ, **(environment or {})},
                 cwd=directory,
+                start_new_session=in_own_group,
             )
         self.pid = self._popen.pid
         self._reader = threading.Thread(target=self._read, name=f"stdout of {self.pid}", daemon=True)
@@ -89,6 +91,10 @@ class Process:
     def signal(self, number: int) -> None:
         """Send a signal to this process alone."""
         self._popen.send_signal(number)
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to it and all its children, as a terminal does; it must be in a group of its own."""
+        os.killpg(self.pid, number)
 
     def wait_exit(self, deadline_s: float) -> int:
         """Wait for its end; return the exit code (negative: the signal)."""

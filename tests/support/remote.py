@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-from shmq.wire.codes import RequestCode
+from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command, Encoding, decode, encode
 from shmq.wire.frame import Frame, FrameReader
 from shmq.wire.message import ReceivedMessage, decode_messages
@@ -40,15 +40,32 @@ class Remote:
 
     def call(self, command: Command) -> Command:
         """Send a request, wait for its response; requests of the broker's own go to `pushed`."""
+        return self.answer_to(self.post(command))
+
+    def post(self, command: Command) -> int:
+        """Send a request, wait for nothing; return the number of its response."""
         self._opaque += 1
         command.opaque = self._opaque
         command.encoding = self._encoding
         self.socket.sendall(encode(command))
+        return self._opaque
+
+    def answer_to(self, opaque: int) -> Command:
+        """Wait for the response of that number; responses to others are dropped."""
         while True:
             answer = self.receive()
-            if answer.is_response and answer.opaque == self._opaque:
+            if not answer.is_response:
+                self.pushed.append(answer)
+            elif answer.opaque == opaque:
                 return answer
-            self.pushed.append(answer)
+
+    def wait_pushed(self) -> Command:
+        """Return the next request of the broker's own, one that came before or one that comes."""
+        while not self.pushed:
+            command = self.receive()
+            assert not command.is_response, f"an answer to nothing: {command}"
+            self.pushed.append(command)
+        return self.pushed.pop(0)
 
     def receive(self) -> Command:
         """The next command that comes in."""
@@ -61,40 +78,13 @@ class Remote:
 
     def send(self, topic: str, body: bytes, queue_id: int = 0, properties: str = "") -> Command:
         """SEND_MESSAGE_V2."""
-        fields = {
-            "a": "PG",
-            "b": topic,
-            "c": "TBW102",
-            "d": "4",
-            "e": str(queue_id),
-            "f": "0",
-            "g": str(time.time_ns() // 1_000_000),
-            "h": "0",
-            "i": properties,
-            "j": "0",
-            "k": "false",
-            "m": "false",
-        }
-        return self.call(Command(RequestCode.SEND_MESSAGE_V2, fields=fields, body=body))
+        return self.call(send_request(topic, body, queue_id, properties))
 
     def pull(
         self, topic: str, queue_id: int, offset: int, *, expression: str = "*", suspend_ms: int = 0
     ) -> Command:
         """PULL_MESSAGE with its subscription, of a group that need not be online."""
-        flags = PULL_SUBSCRIPTION | (PULL_SUSPEND if suspend_ms else 0)
-        fields = {
-            "consumerGroup": "system-test",
-            "topic": topic,
-            "queueId": str(queue_id),
-            "queueOffset": str(offset),
-            "maxMsgNums": "32",
-            "sysFlag": str(flags),
-            "commitOffset": "0",
-            "suspendTimeoutMillis": str(suspend_ms),
-            "subscription": expression,
-            "subVersion": "0",
-        }
-        return self.call(Command(RequestCode.PULL_MESSAGE, fields=fields))
+        return self.call(pull_request(topic, queue_id, offset, expression=expression, suspend_ms=suspend_ms))
 
     def max_offset(self, topic: str, queue_id: int) -> int:
         """GET_MAX_OFFSET."""
@@ -104,7 +94,8 @@ class Remote:
     def read_queue(self, topic: str, queue_id: int, least: int = 0) -> list[ReceivedMessage]:
         """Every message of a queue, from offset 0 to where it ends now, once it has at least so many."""
         while (end := self.max_offset(topic, queue_id)) < least:
-            self.pull(topic, queue_id, end, suspend_ms=5000)
+            woken = self.pull(topic, queue_id, end, suspend_ms=5000)
+            assert woken.code in {ResponseCode.SUCCESS, ResponseCode.PULL_NOT_FOUND}, woken.remark
         messages: list[ReceivedMessage] = []
         while len(messages) < end:
             answer = self.pull(topic, queue_id, len(messages))
@@ -115,3 +106,42 @@ class Remote:
     def close(self) -> None:
         """Close the connection."""
         self.socket.close()
+
+
+def send_request(topic: str, body: bytes, queue_id: int = 0, properties: str = "", flag: int = 0) -> Command:
+    """A SEND_MESSAGE_V2."""
+    fields = {
+        "a": "PG",
+        "b": topic,
+        "c": "TBW102",
+        "d": "4",
+        "e": str(queue_id),
+        "f": "0",
+        "g": str(time.time_ns() // 1_000_000),
+        "h": "0",
+        "i": properties,
+        "j": "0",
+        "k": "false",
+        "m": "false",
+    }
+    return Command(RequestCode.SEND_MESSAGE_V2, flag=flag, fields=fields, body=body)
+
+
+def pull_request(
+    topic: str, queue_id: int, offset: int, *, expression: str = "*", suspend_ms: int = 0
+) -> Command:
+    """A PULL_MESSAGE with its subscription."""
+    flags = PULL_SUBSCRIPTION | (PULL_SUSPEND if suspend_ms else 0)
+    fields = {
+        "consumerGroup": "system-test",
+        "topic": topic,
+        "queueId": str(queue_id),
+        "queueOffset": str(offset),
+        "maxMsgNums": "32",
+        "sysFlag": str(flags),
+        "commitOffset": "0",
+        "suspendTimeoutMillis": str(suspend_ms),
+        "subscription": expression,
+        "subVersion": "0",
+    }
+    return Command(RequestCode.PULL_MESSAGE, fields=fields)
