@@ -1,0 +1,100 @@
+"""Write docs/compatibility.md from the tables of requests; run it after a change to one.
+
+    python tools/write_compatibility_page.py
+
+`tests/unit/broker/test_compatibility_page.py` fails while the page in the repository is another.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from shmq.broker.requests import REQUESTS, Plane
+from shmq.naming.requests import HANDLERS
+from shmq.wire.codes import RequestCode
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "compatibility.md"
+
+INTRODUCTION: Final = """\
+# Compatibility
+
+<!-- Written by tools/write_compatibility_page.py from the tables of requests; do not edit. -->
+
+What of RocketMQ's remoting protocol is answered. A code that is not listed gets REQUEST_CODE_NOT_SUPPORTED (3), as
+RocketMQ answers codes that it does not know. Both header encodings, JSON and ROCKETMQ, are read, and each request is
+answered in its own.
+
+## Clients that have done it
+
+`tests/interop` runs them, unmodified, with 10,000 messages and more a scenario, every body compared:
+
+| client | what it does there |
+| --- | --- |
+| Java `rocketmq-client` 4.9.8 and 5.5.1 | sync, async, oneway and batch sends, both header encodings; push consumer (concurrent, orderly, retries); lite-pull consumer; two consumers of a group that share the queues anew when one leaves |
+| C++ client 2.x (PyPI `rocketmq` 0.4.4) | sync, oneway and ordered sends, push consumer |
+| Java broker 5.3.3 | opens a store that shmq wrote, and the reverse; registers at our name server |
+| Java name server 5.3.3 | our broker registers there |
+
+## Where shmq differs on purpose
+
+- A record that could never fit a file of the log is refused with MESSAGE_ILLEGAL; Java answers SUCCESS and loses it.
+- An empty body is refused with MESSAGE_ILLEGAL, as Java's documentation has it.
+- A pull that waits and sees only messages that its filter leaves out waits to its own deadline and is then told how far
+  it has been scanned; Java answers at its next check, within five seconds.
+- Store timestamps never go back, even if the clock does.
+- Recovery repairs what Java leaves: missing queues are rebuilt from the log, and stale records behind a truncation cannot
+  come back to life.
+- "No topic route info" keeps Java's sentence and goes on to say which of the possible causes it is.
+- A client is listed once in its group, even while an old connection of its own is still open.
+
+## Not built yet
+
+| what | what happens instead |
+| --- | --- |
+| transactions (TRAN_MSG, END_TRANSACTION) | the send is refused with NO_PERMISSION and says so |
+| arbitrary delays (TIMER_DELAY_MS, …) | refused as by a broker without a timer wheel; the 18 delay levels work |
+| SQL92 filters | refused as by a broker with `enablePropertyFilter=false`, which is RocketMQ's default |
+| pop consumption, request-reply, recall | REQUEST_CODE_NOT_SUPPORTED |
+| key index, queries by key | REQUEST_CODE_NOT_SUPPORTED; messages are found by offset, by time and by id |
+| retention | nothing is deleted |
+| replication, controller, ACL, TLS | absent; a slave role is refused at the start, a TLS hello closes its connection |
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join([INTRODUCTION, *_broker(), "", *_naming(), ""])
+
+
+def _broker() -> Iterator[str]:
+    yield "## Requests of the broker"
+    yield ""
+    yield "DATA requests are answered by the network worker that got them, CONTROL requests by the conductor."
+    yield ""
+    yield "| code | name | answered by | VIP port | what |"
+    yield "| --- | --- | --- | --- | --- |"
+    for code, row in sorted(REQUESTS.items()):
+        plane = "worker" if row.plane is Plane.DATA else "conductor"
+        vip = "yes" if row.on_vip else "no"
+        yield f"| {code} | {RequestCode(code).name} | {plane} | {vip} | {_meaning(row.handler)} |"
+
+
+def _naming() -> Iterator[str]:
+    yield "## Requests of the name server"
+    yield ""
+    yield "| code | name |"
+    yield "| --- | --- |"
+    for code in sorted(HANDLERS):
+        yield f"| {int(code)} | {RequestCode(code).name} |"
+
+
+def _meaning(handler: Callable[..., Any]) -> str:
+    """The first sentence of a handler's docstring, without the codes or names in front."""
+    sentence = (handler.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    front, separator, rest = sentence.partition(": ")
+    is_label = bool(separator) and front == front.upper()
+    return (rest if is_label else sentence).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
