@@ -31,19 +31,20 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+
+class _ReadBytes(np.ndarray[Any, np.dtype[np.uint8]]):
+    """A marker for annotations: bytes that the kernel may only read (a write does not compile)."""
+
+
 Words: TypeAlias = NDArray[np.int64]
 IntArray: TypeAlias = NDArray[np.int32]
 Bytes: TypeAlias = NDArray[np.uint8]
-ReadBytes: TypeAlias = "_ReadBytes"
+ReadBytes: TypeAlias = _ReadBytes
 
 JIT_ENABLED: Final[bool] = not getattr(numba.config, "DISABLE_JIT", False)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _kernels: list[tuple[Any, Any]] = []
-
-
-class _ReadBytes(np.ndarray[Any, np.dtype[np.uint8]]):
-    """A marker for annotations: bytes that the kernel may only read (a write does not compile)."""
 
 
 _TYPES: Final[dict[Any, Any]] = {
