@@ -54,6 +54,12 @@ class Membership:
                 return
         yield from self._beat(exchange.address)
 
+    def announce(self, address: str) -> Flow[None]:
+        """See to it that a broker knows the groups by now: it makes a new one when it hears of it."""
+        if address not in self._beats:
+            yield from self._beat(address)
+        yield from finish(self._beats[address])
+
     def keep(self) -> Flow[None]:
         """Send a heartbeat to every broker that is due for one."""
         for address, newest in list(self._beats.items()):

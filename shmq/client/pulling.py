@@ -117,6 +117,7 @@ class Puller:
         self.membership = Membership(identity.client_id, consumer=_consumer(self._subscription, settings))
         self._route: Route | None = None
         self._readings: dict[MessageQueue, _Reading] = {}
+        self._committed: dict[MessageQueue, int] = {}
         self._has_looked = False
 
     @property
@@ -190,13 +191,22 @@ class Puller:
         return []
 
     def commit(self, offsets: Mapping[MessageQueue, int] | None = None) -> Flow[None]:
-        """Have the brokers remember how far the group has come: all that was handed out, or as far as given."""
+        """Have the brokers remember how far the group has come: all that was handed out, or as far as given.
+
+        Only what they do not know yet is told.
+        """
         group = self._settings.group
         if group is None:
             raise ValueError("a consumer without a group has nothing to commit to")
         route = yield from self.look()
         reached = self.positions if offsets is None else offsets
-        yield from commit_offsets(group, route, reached, monotonic() + OFFSET_TIMEOUT_S)
+        for broker_name in {queue.broker_name for queue in reached}:
+            address = route.address(broker_name)
+            if address is not None:
+                yield from self.membership.announce(address)
+        news = {queue: offset for queue, offset in reached.items() if self._committed.get(queue) != offset}
+        yield from commit_offsets(group, route, news, monotonic() + OFFSET_TIMEOUT_S)
+        self._committed |= news
 
     def _starts(
         self, route: Route, queues: list[MessageQueue], deadline_s: float
@@ -206,6 +216,7 @@ class Puller:
         starts: dict[MessageQueue, int] = {}
         if group is not None:
             starts = yield from committed_offsets(group, route, queues, deadline_s)
+            self._committed |= starts
         others = [queue for queue in queues if queue not in starts]
         edge = first_offsets if self._settings.from_beginning or self._has_looked else end_offsets
         return starts | (yield from edge(route, others, deadline_s))

@@ -58,6 +58,7 @@ class Router:
         self._first = 0
         self._routes: dict[str, Route] = {}
         self._due_s: dict[str, float] = {}
+        self._absences: dict[str, str] = {}  # why the topics that were asked for last have no route
 
     def find(self, topic: str, deadline_s: float, *, may_be_made: bool = False) -> Flow[Route]:
         """Return the route of a topic.
@@ -85,7 +86,7 @@ class Router:
             return known
         if data is None:
             self._routes.pop(topic, None)
-            raise NoRouteError(f"the topic {topic} has no route: the name server knows no broker that has it")
+            raise NoRouteError(f"the topic {topic} has no route: {self._absences.pop(topic)}")
         route = self._routes[topic] = _route_of(topic, data)
         self._due_s[topic] = monotonic() + REFRESH_S
         return route
@@ -115,6 +116,7 @@ class Router:
                     return _read(response.body, address)
                 if response.code == ResponseCode.TOPIC_NOT_EXIST:
                     self._first = at
+                    self._absences[topic] = _first_line(response.remark) or "the name server does not know it"
                     return None
                 failure = RefusedError(response.code, response.remark, address)
             except (ClientError, PeerError) as error:
@@ -165,6 +167,11 @@ def _route_of(topic: str, data: TopicRouteData) -> Route:
         ),
         addresses=addresses,
     )
+
+
+def _first_line(remark: str | None) -> str:
+    """Return what a remark says, without the link to a manual that RocketMQ adds to it."""
+    return (remark or "").strip().partition("\n")[0]
 
 
 def _as_made(queue: QueueData) -> QueueData:

@@ -102,14 +102,17 @@ class _Printing:
         return self._left == 0
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Print what is still wanted, then commit: queues without a message too, so the group has a place there."""
         printed = deliveries[: self._left]
-        reached = {delivery.queue: delivery.queue_offset + 1 for delivery in printed}
         for delivery in printed:
             self._out.write(self._format(delivery))
             self._out.flush()
         if self._left is not None:
             self._left -= len(printed)
-        if self._commits and reached:
+        if self._commits:
+            reached = self._consumer.positions
+            for unprinted in reversed(deliveries[len(printed) :]):
+                reached[unprinted.queue] = unprinted.queue_offset
             self._consumer.commit(reached)
 
 
@@ -117,6 +120,7 @@ def _read_to_end(consumer: PullConsumer, printing: _Printing, *, starts_at_end: 
     consumer.stop_at(consumer.ends())
     if starts_at_end:
         click.echo("nothing to read: this starts at the end; see --from-beginning and --follow", err=True)
+    printing.take([])
     while not printing.has_enough and not consumer.is_at_end:
         printing.take(consumer.poll(_POLL_S))
 

@@ -30,6 +30,7 @@ from shmq.wire.consume_headers import (
 from shmq.wire.fields import read_header, write_header
 from shmq.wire.flags import PULL_SUSPEND
 from shmq.wire.frame import FrameReader
+from shmq.wire.heartbeat_bodies import HeartbeatData
 from shmq.wire.message import Host, offset_message_id
 from shmq.wire.route_bodies import BrokerData, QueueData, TopicRouteData
 from shmq.wire.send_headers import SendHeader, SendResponseHeader
@@ -50,6 +51,7 @@ class FakeBroker:
         self.routes: dict[str, TopicRouteData] = {}
         self.script: dict[int, Answer] = {}
         self.requests: list[Command] = []
+        self.groups: set[str] = set()
         self.committed: dict[tuple[str, str, int], int] = {}
         self.min_offsets: dict[tuple[str, int], int] = defaultdict(int)
         self._queues: dict[tuple[str, int], list[bytes]] = defaultdict(list)
@@ -245,7 +247,9 @@ def _answer_send(broker: FakeBroker, request: Command) -> Command:
     return request.reply(fields=stored_fields(broker, header.queue_id, offsets[0]))
 
 
-def _answer_heartbeat(_: FakeBroker, request: Command) -> Command:
+def _answer_heartbeat(broker: FakeBroker, request: Command) -> Command:
+    beat = HeartbeatData.from_bytes(request.body)
+    broker.groups.update(consumer.group_name for consumer in beat.consumers)
     return request.reply(fields=write_header(HeartbeatResponseHeader()))
 
 
@@ -273,6 +277,8 @@ def _answer_query(broker: FakeBroker, request: Command) -> Command:
 
 def _answer_update(broker: FakeBroker, request: Command) -> Command:
     header = read_header(UpdateOffsetHeader, request.fields)
+    if header.consumer_group not in broker.groups:
+        return request.reply(ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, f"no {header.consumer_group}")
     broker.committed[header.consumer_group, header.topic, header.queue_id] = header.commit_offset
     return request.reply()
 

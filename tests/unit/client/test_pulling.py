@@ -166,6 +166,17 @@ def test_a_commit_can_go_less_far(consume, broker):
     assert broker.committed == {("G", "T", 0): 0}
 
 
+def test_a_commit_tells_only_what_is_new(consume, broker):
+    broker.committed["G", "T", 1] = 0
+    broker.store("T", 0, b"x")
+    consumer = consume(group="G")
+    _poll_all(consumer, 1)
+    consumer.commit()
+    consumer.commit()
+    updates = broker.received(RequestCode.UPDATE_CONSUMER_OFFSET)
+    assert [update.fields["queueId"] for update in updates] == ["0"]
+
+
 def test_nothing_is_committed_by_reading_and_closing(consume, broker):
     broker.store("T", 0, b"x")
     consumer = consume(group="G")

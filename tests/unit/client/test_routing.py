@@ -79,7 +79,7 @@ def test_a_topic_that_is_gone_has_no_route(transport, broker):
     _find(transport, router)
     del broker.topics["T"]
     router.doubt("T")
-    with pytest.raises(NoRouteError, match="T"):
+    with pytest.raises(NoRouteError, match=r"the topic T has no route: No topic route info for T$"):
         _find(transport, router)
 
 
@@ -93,6 +93,15 @@ def test_a_new_topic_has_no_route_for_who_cannot_have_it_made(transport, broker)
     broker.routes[TEMPLATE_TOPIC] = broker.route(8, permission=7)
     with pytest.raises(NoRouteError):
         _find(transport, Router(broker.address), "New")
+
+
+def test_what_the_name_server_says_is_told_in_one_line(transport, broker):
+    broker.script[RequestCode.GET_ROUTEINFO_BY_TOPIC] = lambda request: request.reply(
+        ResponseCode.TOPIC_NOT_EXIST, "Not here\nSee https://example.org for further details."
+    )
+    with pytest.raises(NoRouteError) as told:
+        _find(transport, Router(broker.address))
+    assert str(told.value) == "the topic T has no route: Not here"
 
 
 def test_a_new_topic_has_no_route_where_no_broker_makes_topics(transport, broker):

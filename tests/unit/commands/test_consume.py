@@ -61,6 +61,21 @@ def test_a_group_goes_on_where_it_was(shmq, broker):
     assert [each.stdout for each in (first, second, third)] == ["0\n1\n", "2\n3\n4\n", ""]
 
 
+def test_a_group_has_its_place_in_queues_it_printed_nothing_of(shmq, broker):
+    for queue_id in (0, 1):
+        broker.store("T", queue_id, b"%d" % queue_id)
+    first = shmq("consume", "T", "--from-beginning", "--group", "G", "--count", "1")
+    rest = shmq("consume", "T", "--group", "G")
+    assert sorted(first.stdout + rest.stdout) == ["\n", "\n", "0", "1"]
+
+
+def test_a_group_that_found_nothing_gets_what_comes_next(shmq, broker):
+    _fill(broker, 2)
+    shmq("consume", "T", "--group", "G")
+    broker.store("T", 0, b"next")
+    assert shmq("consume", "T", "--group", "G").stdout == "next\n"
+
+
 def test_following_prints_what_comes_until_there_is_enough(shmq, broker):
     def fill_later():
         broker.wait_received(_PULL, 2)
