@@ -105,11 +105,17 @@ def anonymous(size_bytes: int) -> Region:
 
 
 def unlink(name: str) -> bool:
-    """Remove the name; who has it mapped keeps it. False where there was none."""
+    """Remove the name; who has it mapped keeps it. False where there was none.
+
+    Raises:
+        SharedMemoryError: it is not ours to remove.
+    """
     try:
         posix_ipc.unlink_shared_memory(name)
     except posix_ipc.ExistentialError:
         return False
+    except posix_ipc.PermissionsError as error:
+        raise SharedMemoryError(f"the shared memory {name} belongs to another user") from error
     return True
 
 

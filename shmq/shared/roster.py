@@ -55,7 +55,7 @@ def start_time_of(pid: int) -> int:
 
 def is_alive(pid: int, started: int) -> bool:
     """Whether this very process, and not a later one of the same pid, still runs."""
-    return pid > 0 and start_time_of(pid) == started
+    return pid > 0 and started > 0 and start_time_of(pid) == started
 
 
 def note_start(row: np.void, pid: int) -> None:
