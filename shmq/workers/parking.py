@@ -2,22 +2,24 @@
 
 Kept by queue slot. When the dispatcher has moved, one vector comparison finds the slots that grew past
 what any pull of theirs waits for; only those pulls are looked at. Deadlines are kept in a heap; an entry
-whose pull was answered before is skipped when it comes up.
+whose pull was answered before is skipped when it comes up, or dropped with its like when they are many.
 """
 
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from shmq.broker.outcome import Park
 from shmq.jit import Words
 
+_STALE_MAX: Final = 64
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Parked:
     """A pull that waits.
 
@@ -40,16 +42,21 @@ class Parking:
         self._by_slot: dict[int, list[Parked]] = {}
         self._deadlines: list[tuple[int, int, Parked]] = []
         self._order = count()
+        self._waiting = 0
         self._slots = np.zeros(0, dtype=np.int64)
         self._past = np.zeros(0, dtype=np.int64)
         self._is_stale = False
 
     def __len__(self) -> int:
-        return sum(len(each) for each in self._by_slot.values())
+        return self._waiting
 
     def add(self, park: Park, owner: Any) -> Parked:
         """Let a pull wait."""
         parked = Parked(park, owner)
+        self._waiting += 1
+        if len(self._deadlines) > 2 * self._waiting + _STALE_MAX:
+            self._deadlines = [each for each in self._deadlines if each[2].is_waiting]
+            heapq.heapify(self._deadlines)
         self._by_slot.setdefault(park.slot, []).append(parked)
         heapq.heappush(self._deadlines, (park.deadline_ms, next(self._order), parked))
         self._is_stale = True
@@ -90,6 +97,7 @@ class Parking:
 
     def _remove(self, parked: Parked) -> None:
         parked.is_waiting = False
+        self._waiting -= 1
         waiting = self._by_slot[parked.park.slot]
         waiting.remove(parked)
         if not waiting:
