@@ -12,10 +12,10 @@ PYTEST := $(BIN)/python -m pytest
 BENCHMARKS = $(filter-out perf/conftest.py,$(wildcard perf/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop interop-java lint format perf clean
+.PHONY: help run test interop interop-reference interop-java lint format perf clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.installed ## Start a broker and its name server here, with store and logs in .run/
 	@mkdir -p .run/store .run/logs
@@ -25,7 +25,10 @@ test: $(VENV)/.installed-test ## Run every test that needs nothing but Python
 	$(PYTEST) -m "not interop" $(PYTEST_ARGS)
 
 interop: $(VENV)/.installed-interop interop-java ## Run RocketMQ's own clients and brokers against shmq (JDK 17, Maven)
-	$(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+	INTEROP_ENDPOINTS=shmq $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+
+interop-reference: $(VENV)/.installed-interop interop-java ## Run the same against RocketMQ's own broker: are the tests right?
+	INTEROP_ENDPOINTS=java $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
 
 interop-java: $(VENV)/.installed-test
 	$(BIN)/python -m tests.support.java_build

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.drivers import CPP, Client
-from tests.support.endpoints import JAVA, SHMQ, Endpoint, start_endpoint
+from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, start_endpoint
 from tests.support.java import CLIENT_MODULES
 from tests.support.java_build import build
 
@@ -19,7 +19,7 @@ def _java_peers() -> None:
     build()
 
 
-@pytest.fixture(scope="session", params=[JAVA, SHMQ])
+@pytest.fixture(scope="session", params=UNDER_TEST)
 def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A broker with its name server, shared by the tests of a session."""
     started = start_endpoint(request.param, tmp_path_factory.mktemp(f"endpoint-{request.param}"))

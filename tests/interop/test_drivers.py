@@ -57,5 +57,5 @@ def test_an_order_that_differs_is_an_inversion(client: Client, topic: str) -> No
     consumer = client.consume(topic, group=f"{topic}-group", run="r", orderly=True, shards=1)
     with consumer.process:
         consumer.wait_seen(9, DEADLINE_S)
-        with pytest.raises(ProcessError, match='"inversions": ?1'):
+        with pytest.raises(ProcessError, match=r'"inversions": ?1'):
             consumer.stop()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.drivers import Client
-from tests.support.endpoints import JAVA, SHMQ, start_java, start_shmq
+from tests.support.endpoints import JAVA, SHMQ, pairs_under_test, start_java, start_shmq
 from tests.support.java import JavaNameServer
 from tests.support.shmq_process import ShmqNameServer
 from tests.support.verdict import assert_all_sent, assert_bounds, assert_received_once
@@ -17,8 +17,7 @@ COUNT = 10_000
 DEADLINE_S = 90.0
 GONE_DEADLINE_S = 60.0
 
-# Java to Java shows that the scenario itself holds.
-PAIRS = [(JAVA, JAVA), (SHMQ, JAVA), (JAVA, SHMQ), (SHMQ, SHMQ)]
+PAIRS = pairs_under_test([(JAVA, JAVA), (SHMQ, JAVA), (JAVA, SHMQ), (SHMQ, SHMQ)])
 
 
 @pytest.fixture(params=PAIRS, ids=["-names-".join(pair) for pair in PAIRS])

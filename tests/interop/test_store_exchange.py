@@ -1,11 +1,12 @@
 """One store, two brokers by turns: what either has written, the other serves and continues."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.drivers import Client
-from tests.support.endpoints import JAVA, SHMQ, Endpoint, start_endpoint
+from tests.support.endpoints import JAVA, SHMQ, Endpoint, pairs_under_test, start_endpoint
 from tests.support.java import CLIENT_MODULES
 from tests.support.verdict import (
     assert_all_sent,
@@ -19,12 +20,11 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 COUNT = 10_000
 DEADLINE_S = 90.0
-BROKER_NAME = "exchange"
+BROKER_NAME = f"exchange-{os.getpid()}"
 TOPIC = "exchanged"
 NEWEST = list(CLIENT_MODULES)[-1]
 
-# Java to Java shows that the scenario itself holds.
-PAIRS = [(JAVA, JAVA), (SHMQ, JAVA), (JAVA, SHMQ)]
+PAIRS = pairs_under_test([(JAVA, JAVA), (SHMQ, JAVA), (JAVA, SHMQ)])
 
 
 @pytest.mark.parametrize(("writer", "reader"), PAIRS, ids=["-then-".join(pair) for pair in PAIRS])

@@ -1,8 +1,11 @@
 """What a client is pointed at: a name server and a broker, ours or RocketMQ's own.
 
-Every scenario runs against both. Against RocketMQ's it shows that the scenario is right, against ours that shmq is.
+Every scenario can run against both. Against RocketMQ's it shows that the scenario is right, against ours that shmq
+is. `INTEROP_ENDPOINTS` says which are under test: `shmq` where nothing else is said, `java` after a change to a
+scenario, or both with a comma.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,9 +16,16 @@ from tests.support.shmq_process import ShmqBroker
 JAVA: Final = "java"
 SHMQ: Final = "shmq"
 
+UNDER_TEST: Final = tuple(os.environ.get("INTEROP_ENDPOINTS", SHMQ).split(","))
+
 # Small files: ten thousand messages roll the queues, and a large test the log.
 COMMIT_LOG_FILE_BYTES: Final = 16 << 20
 CONSUME_QUEUE_FILE_BYTES: Final = 20 * 300
+
+
+def pairs_under_test(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Keep the pairs that judge an endpoint under test: two of RocketMQ's own judge the scenario alone."""
+    return [pair for pair in pairs if (SHMQ if SHMQ in pair else JAVA) in UNDER_TEST]
 
 
 @dataclass
