@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.drivers import Client
-from tests.support.endpoints import JAVA, SHMQ, pairs_under_test, start_java, start_shmq
+from tests.support.endpoints import JAVA, SHMQ, Endpoint, pairs_under_test, start_java, start_shmq
 from tests.support.java import JavaNameServer
 from tests.support.shmq_process import ShmqNameServer
 from tests.support.verdict import assert_all_sent, assert_bounds, assert_received_once
@@ -56,7 +56,7 @@ def test_a_client_finds_the_broker_that_registered(
         assert_bounds(client.queue_bounds("crossed", group="crossed-group"), COUNT, committed=True)
         broker.stop()
     finally:
-        broker.process.kill()
+        Endpoint(namesrv_address, broker).discard()
     refused = client.start("produce", topic="crossed", run="r", count=1, mode="sync", group="late")
     with refused:
         line = refused.wait_line(lambda text: '"result"' in text, GONE_DEADLINE_S)

@@ -82,7 +82,7 @@ class _Serving:
             if kind is None and self._endpoint.broker.process.is_running:
                 self._endpoint.stop()
         finally:
-            self._endpoint.kill()
+            self._endpoint.discard()
 
 
 def _send(client: Client, run: str) -> None:

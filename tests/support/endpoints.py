@@ -42,6 +42,12 @@ class Endpoint:
         if self._name_server is not None:
             self._name_server.process.kill()
 
+    def discard(self) -> None:
+        """End what still runs, and leave nothing behind in shared memory."""
+        self.kill()
+        if isinstance(self.broker, ShmqBroker):
+            self.broker.discard()
+
     def kill(self) -> None:
         """End both with no chance to tidy up."""
         self.broker.kill()

@@ -103,10 +103,8 @@ class ShmqBroker:
             raise self.process.failure(f"ended and left {left}")
 
     def kill(self) -> None:
-        """End the supervisor and all its processes with no chance to tidy up; nobody else would, so tidy up here."""
+        """End the supervisor and all its processes with no chance to tidy up."""
         self.process.kill()
-        for segment in self.segments():
-            segment.unlink()
 
     def discard(self) -> None:
         """Kill whatever of it still runs, and remove what lies in /dev/shm under its name."""
