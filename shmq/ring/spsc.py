@@ -62,6 +62,11 @@ def initialise(ring: int, capacity_bytes: int) -> None:
     store_native_i64(ring + _CAPACITY, capacity_bytes)
 
 
+def capacity_of(ring: int) -> int:
+    """The capacity that the ring was made with."""
+    return load_native_i64(ring + _CAPACITY)
+
+
 def payload_bytes_max(capacity_bytes: int) -> int:
     """The longest payload that surely fits an empty ring, wherever its cursors stand."""
     return capacity_bytes // 2 - _HEAD

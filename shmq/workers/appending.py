@@ -3,7 +3,8 @@
 An Append is encoded in place, in the ring. Its completion says where it lies; under SYNC_FLUSH one that
 wants to wait is held until `flushed` has passed its end, or its deadline, and is then told apart by its
 status. A full ring keeps Appends in order in memory, where each may wait only so long: then it gets
-SYSTEM_BUSY, as a request that waits too long in the Java broker's queue does.
+SYSTEM_BUSY, as a request that waits too long in the Java broker's queue does. One that no ring can hold (a
+batch of many small messages is longer as records than as it came) is MESSAGE_ILLEGAL, and holds up nobody.
 
 Numbers of submissions begin anew above those of any earlier life of this process, so a completion for a
 predecessor is nobody's and is dropped.
@@ -69,7 +70,9 @@ class Appender:
         self._waits = waits
         self._serial = epoch << _LIFE_SHIFT
         self._pending: dict[int, _Pending] = {}
+        self._payload_bytes_max = spsc.payload_bytes_max(spsc.capacity_of(self._ring))
         self._full: deque[_Waiting] = deque()
+        self._too_long: deque[Then] = deque()
         self._unflushed: deque[tuple[int, int, Appended, Then]] = deque()  # end, deadline, ...
         self._has_news = False
 
@@ -81,7 +84,7 @@ class Appender:
     @property
     def in_flight(self) -> int:
         """How many Appends have no answer yet."""
-        return len(self._pending) + len(self._full) + len(self._unflushed)
+        return len(self._pending) + len(self._full) + len(self._too_long) + len(self._unflushed)
 
     @property
     def wants_flush_news(self) -> bool:
@@ -92,7 +95,7 @@ class Appender:
     def is_idle(self) -> bool:
         """Whether `collect` would find nothing: no completion, and no flush that an answer waits for."""
         is_flushed = self._unflushed and self._unflushed[0][0] <= self._watermarks.flushed
-        return spsc.is_empty(self._completions) and not is_flushed
+        return spsc.is_empty(self._completions) and not is_flushed and not self._too_long
 
     def submit(self, append: Append, then: Then, now_ms: int) -> None:
         """Send an Append to the writer; `then` is called with the result in some later `collect`."""
@@ -107,6 +110,9 @@ class Appender:
         while self._full and self._full[0].deadline_ms <= now_ms:
             self._full.popleft().then(_refused(PutStatus.SYSTEM_BUSY))
             answered += 1
+        while self._too_long:
+            self._too_long.popleft()(_refused(PutStatus.MESSAGE_ILLEGAL))
+            answered += 1
         return answered + self._release_flushed(now_ms)
 
     def flush(self) -> None:
@@ -116,11 +122,15 @@ class Appender:
             ring_bell(self._writer_bell)
 
     def _offer(self, append: Append, then: Then) -> bool:
+        """Put an Append in the ring; False where it has to wait for room."""
         sizes = tuple(map(record.size_of, append.records))
         size_bytes = submission.HEAD_SIZE + sum(sizes)
         position = spsc.claim(self._ring, size_bytes)
         if position < 0:
-            return False
+            if size_bytes <= self._payload_bytes_max:
+                return False
+            self._too_long.append(then)
+            return True
         at = spsc.payload_address(self._ring, position) - self._ring
         _HEAD.pack_into(self._view, at, append.slot, len(sizes), size_bytes - submission.HEAD_SIZE, 0)
         at += submission.HEAD_SIZE
