@@ -99,11 +99,15 @@ class AsyncTransport:
             return
         woken = asyncio.Event()
         for exchange in exchanges:
-            exchange.notify = woken.set
+            exchange.watchers.append(woken.set)
         until_s = min((effect.until_s, *(exchange.deadline_s for exchange in exchanges)))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, until_s - monotonic())):
-                await woken.wait()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, until_s - monotonic())):
+                    await woken.wait()
+        finally:
+            for exchange in exchanges:
+                exchange.watchers.remove(woken.set)
         if not woken.is_set():
             for exchange in expired(exchanges, monotonic()):
                 self._abandon(exchange)

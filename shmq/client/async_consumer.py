@@ -75,9 +75,9 @@ class AsyncPullConsumer:
         Cancelled, it loses no message: a pull that is on its way is taken by the next poll.
 
         Raises:
-            NoRouteError: the topic does not exist.
             PullError: a broker refuses for good.
-            ClientError: nothing came, and some queue could not be read; a later poll may succeed.
+            ClientError: nothing came, and the topic is not there (NoRouteError) or some queue could not be read; a
+                later poll may succeed.
         """
         return await self._run(self._puller.poll(timeout_s))
 

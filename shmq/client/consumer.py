@@ -71,9 +71,9 @@ class PullConsumer:
         """Return the next messages, or none when the time is over or all queues are at their end.
 
         Raises:
-            NoRouteError: the topic does not exist.
             PullError: a broker refuses for good.
-            ClientError: nothing came, and some queue could not be read; a later poll may succeed.
+            ClientError: nothing came, and the topic is not there (NoRouteError) or some queue could not be read; a
+                later poll may succeed.
         """
         return self._run(self._puller.poll(timeout_s))
 

@@ -35,10 +35,19 @@ class Exchange:
         deadline_s: on the monotonic clock, when the answer is no longer waited for.
         connection: the number of the connection that carried it, 0 before; no two have the same.
         begun_s: when it was written.
-        notify: called when it is done; set by whoever waits.
+        watchers: called when it is done; a transport adds those who wait.
     """
 
-    __slots__ = ("_error", "_response", "address", "begun_s", "connection", "deadline_s", "notify", "request")
+    __slots__ = (
+        "_error",
+        "_response",
+        "address",
+        "begun_s",
+        "connection",
+        "deadline_s",
+        "request",
+        "watchers",
+    )
 
     def __init__(self, address: str, request: Command, deadline_s: float) -> None:
         self.address = address
@@ -46,7 +55,7 @@ class Exchange:
         self.deadline_s = deadline_s
         self.connection = 0
         self.begun_s = 0.0
-        self.notify: Callable[[], None] | None = None
+        self.watchers: list[Callable[[], None]] = []
         self._response: Command | None = None
         self._error: ClientError | None = None
 
@@ -79,8 +88,8 @@ class Exchange:
         return self._response
 
     def _tell(self) -> None:
-        if self.notify is not None:
-            self.notify()
+        for watcher in self.watchers:
+            watcher()
 
 
 class Conversation:

@@ -172,11 +172,13 @@ class Puller:
 
         Raises:
             PullError: a broker refuses for good.
-            ClientError: nothing came, and some queue could not be read.
+            ClientError: nothing came, and the topic is not there or some queue could not be read.
         """
         deadline_s = monotonic() + timeout_s
-        route = yield from self.look()
-        while not self.is_at_end:
+        while True:
+            route = yield from self._look_until(deadline_s)
+            if self.is_at_end:
+                return []
             yield from self._pull_idle(route)
             paused = [reading.resume_s for reading in self._wanted() if reading.pull is None]
             pulls = tuple(reading.pull for reading in self._wanted() if reading.pull is not None)
@@ -184,11 +186,10 @@ class Puller:
             deliveries = [delivery for reading in self._wanted() for delivery in self._take(reading)]
             if deliveries:
                 return deliveries
-            self._raise_failure(is_over=monotonic() >= deadline_s)
-            if monotonic() >= deadline_s:
-                break
-            route = yield from self.look()
-        return []
+            is_over = monotonic() >= deadline_s
+            self._raise_failure(is_over=is_over)
+            if is_over:
+                return []
 
     def commit(self, offsets: Mapping[MessageQueue, int] | None = None) -> Flow[None]:
         """Have the brokers remember how far the group has come: all that was handed out, or as far as given.
@@ -207,6 +208,16 @@ class Puller:
         news = {queue: offset for queue, offset in reached.items() if self._committed.get(queue) != offset}
         yield from commit_offsets(group, route, news, monotonic() + OFFSET_TIMEOUT_S)
         self._committed |= news
+
+    def _look_until(self, deadline_s: float) -> Flow[Route]:
+        """Look at the topic, and again while it is not there, until the time is over."""
+        while True:
+            try:
+                return (yield from self.look())
+            except ClientError as error:
+                if monotonic() >= deadline_s or not may_pass(error):
+                    raise
+            yield Await((), min(deadline_s, monotonic() + _PAUSE_S))
 
     def _starts(
         self, route: Route, queues: list[MessageQueue], deadline_s: float

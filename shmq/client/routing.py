@@ -7,11 +7,12 @@ of the topic TBW102, which brokers list themselves under if they make topics by 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from typing import Final
 
 from shmq.client.errors import ClientError, NoAnswerError, NoRouteError, RefusedError
-from shmq.client.protocol import Flow, ask, request_of
+from shmq.client.protocol import Await, Exchange, Flow, ask, request_of
 from shmq.config.addresses import is_address
 from shmq.errors import ConfigError, PeerError, RequestError
 from shmq.wire.bodies import MessageQueue
@@ -58,6 +59,7 @@ class Router:
         self._first = 0
         self._routes: dict[str, Route] = {}
         self._due_s: dict[str, float] = {}
+        self._asking: dict[str, Exchange] = {}  # done when the answer that some flow waits for is there
         self._absences: dict[str, str] = {}  # why the topics that were asked for last have no route
 
     def find(self, topic: str, deadline_s: float, *, may_be_made: bool = False) -> Flow[Route]:
@@ -72,9 +74,25 @@ class Router:
             NoRouteError: the name servers know none.
             ClientError: no name server answers, and none answered before.
         """
+        while True:
+            known = self._routes.get(topic)
+            asking = self._asking.get(topic)
+            if known is not None and (asking is not None or monotonic() < self._due_s[topic]):
+                return known
+            if asking is None:
+                return (yield from self._refresh(topic, deadline_s, may_be_made=may_be_made))
+            yield Await((asking,), deadline_s)
+            if monotonic() >= deadline_s:
+                raise NoAnswerError(f"the route of the topic {topic} did not come in time")
+
+    def doubt(self, topic: str) -> None:
+        """Ask for a topic's route again before it is used next: what it said did not hold."""
+        self._due_s[topic] = 0.0
+
+    def _refresh(self, topic: str, deadline_s: float, *, may_be_made: bool) -> Flow[Route]:
+        """Ask for a route, while all others who want it wait."""
+        asking = self._asking[topic] = Exchange("", request_of(RequestCode.GET_ROUTEINFO_BY_TOPIC), inf)
         known = self._routes.get(topic)
-        if known is not None and monotonic() < self._due_s[topic]:
-            return known
         try:
             data = yield from self._ask(topic, deadline_s)
             if data is None and may_be_made:
@@ -84,16 +102,15 @@ class Router:
                 raise
             self._due_s[topic] = monotonic() + REFRESH_S
             return known
+        finally:
+            del self._asking[topic]
+            asking.complete(asking.request.reply())
         if data is None:
             self._routes.pop(topic, None)
-            raise NoRouteError(f"the topic {topic} has no route: {self._absences.pop(topic)}")
+            raise NoRouteError(f"the topic {topic} has no route: {self._absences[topic]}")
         route = self._routes[topic] = _route_of(topic, data)
         self._due_s[topic] = monotonic() + REFRESH_S
         return route
-
-    def doubt(self, topic: str) -> None:
-        """Ask for a topic's route again before it is used next: what it said did not hold."""
-        self._due_s[topic] = 0.0
 
     def _ask(self, topic: str, deadline_s: float) -> Flow[TopicRouteData | None]:
         """Return a topic's route; None where there is none. Each name server is given its part of the time."""

@@ -7,7 +7,6 @@ waits for a topic or a broker that is not there; without, it ends where the queu
 
 import base64
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,8 +21,7 @@ from shmq.client.pulling import ConsumerSettings
 from shmq.commands.reporting import reporting
 from shmq.wire.consume_headers import PULL_COUNT_DEFAULT
 
-_POLL_S: Final = 5.0
-_PAUSE_S: Final = 1.0
+_POLL_S: Final = 1.0
 
 
 @click.command()
@@ -137,7 +135,6 @@ def _follow(consumer: PullConsumer, printing: _Printing) -> None:
             if str(error) != told:
                 told = str(error)
                 click.echo(f"waiting: {error}", err=True)
-            time.sleep(_PAUSE_S)
 
 
 def _body_line(delivery: Delivery) -> bytes:

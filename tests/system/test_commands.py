@@ -17,6 +17,7 @@ from shmq.client.consumer import PullConsumer
 from shmq.client.message import Message
 from shmq.client.producer import Producer
 from shmq.client.pulling import ConsumerSettings
+from shmq.client.sending import ProducerSettings
 from tests.support.processes import Process
 from tests.support.shmq_process import ShmqBroker
 
@@ -107,7 +108,7 @@ def test_thousands_of_sends_at_once_are_read_back(shared_broker: ShmqBroker, top
     async def produce_and_read() -> list[bytes]:
         settings = ConsumerSettings(group=f"{topic}-readers", from_beginning=True)
         async with (
-            AsyncProducer(shared_broker.namesrv_address) as producer,
+            AsyncProducer(shared_broker.namesrv_address, ProducerSettings(timeout_s=_DEADLINE_S)) as producer,
             AsyncPullConsumer(topic, shared_broker.namesrv_address, settings) as consumer,
         ):
             await asyncio.gather(*(producer.send(Message(topic, body)) for body in wanted))

@@ -1,12 +1,14 @@
 import asyncio
+import threading
 
 import pytest
 
 from shmq.client.async_producer import AsyncProducer
-from shmq.client.errors import ClosedError, SendError
+from shmq.client.errors import ClosedError, NoRouteError, SendError
 from shmq.client.message import Message
 from shmq.client.sending import ProducerSettings
 from shmq.wire.codes import RequestCode, ResponseCode
+from tests.support.fake_broker import DEADLINE_S
 
 
 def _produce(broker, use, **settings):
@@ -32,6 +34,46 @@ def test_sends_at_once_announce_the_producer_once(broker):
 
     _produce(broker, use)
     assert len(broker.received(RequestCode.HEART_BEAT)) == 1
+
+
+def test_sends_at_once_ask_for_a_route_once(broker):
+    async def use(producer):
+        await asyncio.gather(*(producer.send(Message("T", b"x")) for _ in range(20)))
+
+    _produce(broker, use)
+    assert len(broker.received(RequestCode.GET_ROUTEINFO_BY_TOPIC)) == 1
+
+
+def test_who_waits_for_a_route_outlives_who_asked_for_it(broker):
+    released = threading.Event()
+
+    def held(request):
+        released.wait(DEADLINE_S)
+        broker.script.clear()
+        return broker.answer(request)
+
+    broker.script[RequestCode.GET_ROUTEINFO_BY_TOPIC] = held
+
+    async def use(producer):
+        asking = asyncio.create_task(producer.send(Message("T", b"doomed")))
+        await asyncio.to_thread(broker.wait_received, RequestCode.GET_ROUTEINFO_BY_TOPIC)
+        waiting = asyncio.create_task(producer.send(Message("T", b"kept")))
+        await asyncio.sleep(0)  # lets it find that the route is being asked for
+        asking.cancel()
+        released.set()
+        return await waiting
+
+    assert _produce(broker, use).queue_offset == 0
+    assert [bytes(request.body) for request in broker.received(RequestCode.SEND_MESSAGE_V2)] == [b"kept"]
+
+
+def test_every_sender_is_told_that_there_is_no_route(broker):
+    async def use(producer):
+        return await asyncio.gather(
+            *(producer.send(Message("Nowhere", b"x")) for _ in range(5)), return_exceptions=True
+        )
+
+    assert [type(told) for told in _produce(broker, use)] == [NoRouteError] * 5
 
 
 def test_a_batch_a_oneway_message_and_a_queue_of_choice(broker):

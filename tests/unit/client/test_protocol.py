@@ -102,7 +102,7 @@ def test_the_first_ending_of_an_exchange_counts():
 def test_an_exchange_tells_its_end_once():
     told = []
     exchange = _exchange()
-    exchange.notify = lambda: told.append(1)
+    exchange.watchers.append(lambda: told.append(1))
     exchange.complete(Command(0))
     exchange.fail(UnreachableError("later"))
     assert told == [1]

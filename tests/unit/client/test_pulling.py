@@ -1,3 +1,4 @@
+import threading
 from time import monotonic
 
 import pytest
@@ -295,14 +296,30 @@ def test_messages_that_cannot_be_read_are_the_brokers_fault(consume, broker):
 
 
 def test_a_topic_that_does_not_exist_is_told(broker):
-    with PullConsumer("Nowhere", broker.address) as consumer, pytest.raises(NoRouteError):
-        consumer.poll(DEADLINE_S)
+    with PullConsumer("Nowhere", broker.address) as consumer:
+        with pytest.raises(NoRouteError):
+            consumer.ends()
+        with pytest.raises(NoRouteError):
+            consumer.poll(0.05)
+
+
+def test_a_topic_that_does_not_exist_is_waited_for(broker):
+    def make_later():
+        broker.wait_received(RequestCode.GET_ROUTEINFO_BY_TOPIC)
+        broker.store("Later", 0, b"first")
+        broker.topics["Later"] = 1
+
+    thread = threading.Thread(target=make_later)
+    thread.start()
+    with PullConsumer("Later", broker.address) as consumer:
+        assert _poll_all(consumer, 1) == [b"first"]
+    thread.join()
 
 
 def test_a_topic_that_nobody_may_read_is_told(broker):
     broker.routes["W"] = broker.route(1, permission=2)
     with PullConsumer("W", broker.address) as consumer, pytest.raises(NoRouteError, match="read"):
-        consumer.poll(DEADLINE_S)
+        consumer.poll(0.0)
 
 
 def test_a_topic_that_appears_later_is_read_from_its_beginning(broker):

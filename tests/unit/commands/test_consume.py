@@ -90,7 +90,7 @@ def test_following_prints_what_comes_until_there_is_enough(shmq, broker):
 
 def test_following_waits_for_a_topic_that_is_not_there_yet(shmq, broker):
     def make_later():
-        broker.wait_received(RequestCode.GET_ROUTEINFO_BY_TOPIC)
+        broker.wait_received(RequestCode.GET_ROUTEINFO_BY_TOPIC, 5)  # one poll looks twice
         broker.store("Later", 0, b"first")
         broker.topics["Later"] = 1
 
