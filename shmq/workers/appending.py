@@ -14,9 +14,8 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
-
-import numpy as np
 
 from shmq.broker.outcome import Append, Appended, PutStatus
 from shmq.ring import spsc
@@ -169,11 +168,10 @@ class Appender:
         if status != PutStatus.PUT_OK:
             pending.then(_refused(PutStatus(status)))
             return 1
-        ends = position + np.cumsum(pending.sizes)
-        positions = (position, *(int(end) for end in ends[:-1]))
-        appended = Appended(PutStatus.PUT_OK, queue_offset, positions, store_ms)
+        *positions, end = accumulate(pending.sizes, initial=position)
+        appended = Appended(PutStatus.PUT_OK, queue_offset, tuple(positions), store_ms)
         if self._is_sync_flush and pending.wait_flush:
-            self._unflushed.append((int(ends[-1]), now_ms + self._waits.flush_ms, appended, pending.then))
+            self._unflushed.append((end, now_ms + self._waits.flush_ms, appended, pending.then))
             return 0
         pending.then(appended)
         return 1
