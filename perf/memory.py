@@ -1,7 +1,7 @@
 """How much memory does the whole process tree take?
 
 Workload: a broker on an empty store with its embedded name server, all of its processes; first idle, just started,
-then after 100,000 messages of 128 bytes were sent to it. Unit: MiB of proportional set size (a page that several
+then after 20,000 messages of 128 bytes were sent to it. Unit: MiB of proportional set size (a page that several
 processes map is divided among them), and what it is made of: the processes' own (anonymous), the broker's shared
 memory, mapped files. The store's pages count for as long as they are in the page cache, whose they are; so compare
 what is anonymous and shared. The shared segment is reserved whole when it is made, though a process maps a page of it
@@ -25,7 +25,7 @@ import pytest
 from perf.contestants import JAVA, Contestant, start_java, start_shmq
 from perf.harness import OURS, ROOT, Contest, Figures, Generator, proportional_mib
 
-MESSAGES = 100_000
+MESSAGES = 20_000
 BODY_BYTES = 128
 BLOCK_BYTES = 512
 
