@@ -76,6 +76,8 @@ class CommitWriter:
 
     def do_work(self, now_ns: int) -> int:  # noqa: ARG002 - store times are wall clock
         """Commit a batch of each ring."""
+        if not self._flusher.is_running:
+            raise StoreError("the flush thread is gone")
         now_ms = wall_ms()
         if self._flusher.failure or (self._refusing and now_ms < self._retry_at_ms):
             return self._refuse_all()
@@ -84,6 +86,8 @@ class CommitWriter:
             completions = self._completions[sender]
             outcome = commit.commit(self._places, sender, ring, completions, now_ms, BATCH_BYTES_MAX)
             if outcome == commit.IDLE:
+                if self._is_stopping and not spsc.is_empty(ring):
+                    self._drop_answers_to_the_dead(sender)
                 continue
             committed += 1
             doorbell.ring_bell(self._sender_bells[sender])
@@ -158,6 +162,14 @@ class CommitWriter:
         self._take_up(following)
         return True
 
+    def _drop_answers_to_the_dead(self, sender: int) -> None:
+        """Make room for answers that nobody will read: what their sender has submitted is stored all the same."""
+        rows = self._memory.roster
+        conductor = self._memory.plan.conductor_sender
+        row = rows[plan.CONDUCTOR if sender == conductor else plan.FIRST_WORKER + sender]
+        if not row_alive(row):
+            self._memory.renew_ring(f"completions/{sender}")
+
     def _refuse_all(self) -> int:
         refused = 0
         for ring, completions, bell in zip(self._rings, self._completions, self._sender_bells, strict=True):
@@ -203,7 +215,8 @@ def _derive_next(memory: BrokerMemory, directory: LogDirectory) -> None:
     """Set each queue's next offset behind its last record in the log, dispatched or not."""
     begin = memory.watermarks.dispatched  # before `max` is read: what is below it is in `max`
     queues = memory.queues
-    queues.next[: queues.count] = queues.max[: queues.count]
+    count = queues.count  # once: the conductor may be adding one, which begins at 0
+    queues.next[:count] = queues.max[:count]
     end = memory.watermarks.appended
     while begin < end:
         start = begin - begin % directory.file_bytes

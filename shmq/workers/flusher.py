@@ -79,6 +79,11 @@ class Flusher:
         self._request_next(segment.end)
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is there; it ends only when told to, or by an error that nobody foresaw."""
+        return self._thread.is_alive()
+
     def wake(self) -> None:
         """Have it look at `appended` now."""
         doorbell.ring_bell(self._bell)

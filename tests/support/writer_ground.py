@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shmq.config.settings import Config
 from shmq.memory.words import load_word, store_word
+from shmq.ring import doorbell
 from shmq.ring.spsc import (
     claim,
     consumed_position,
@@ -16,7 +17,7 @@ from shmq.ring.spsc import (
     publish,
     space_of,
 )
-from shmq.shared import broker_memory, commit, submission
+from shmq.shared import broker_memory, commit, plan, submission
 from shmq.store import record
 from shmq.store.host import Host
 from shmq.store.log import LogDirectory
@@ -97,6 +98,8 @@ class WriterGround:
         self.paths = StorePaths.of(self.config)
         self.paths.commitlog.mkdir(parents=True)
         self.log = LogDirectory(self.paths.commitlog, self.config.commit_log_file_bytes)
+        for number in range(plan.BELL_FIRST_WORKER + self.memory.plan.workers):
+            doorbell.initialise(self.memory.bell(number))
         for topic, queue_id in QUEUES:
             self.memory.queues.add(self.memory.topic_names.add(topic), queue_id)
         self._tags = 0
@@ -163,6 +166,27 @@ class WriterGround:
 
     def next_of(self, queue):
         return int(self.memory.queues.next[self.slot(queue)])
+
+    def sleep_at(self, number):
+        """Announce the sleep of whoever a bell belongs to, for any news."""
+        bell = self.memory.bell(number)
+        doorbell.want(bell, doorbell.FLUSHED | doorbell.DISPATCHED)
+        doorbell.will_sleep(bell)
+
+    def ring(self, number):
+        doorbell.ring_bell(self.memory.bell(number))
+
+    def is_asleep(self, number):
+        """Whether nobody has rung since."""
+        return load_word(self.memory.bell(number) + doorbell.SLEEPING) == 1
+
+    def wait_flushed(self, position):
+        """Sleep, as a worker does, until the log is on disk up to a position."""
+        while True:
+            self.sleep_at(plan.BELL_FIRST_WORKER)
+            if self.memory.watermarks.flushed >= position:
+                return
+            doorbell.sleep(self.memory.bell(plan.BELL_FIRST_WORKER), 30_000_000_000)
 
     def page(self, name):
         """A word of the writer's page."""

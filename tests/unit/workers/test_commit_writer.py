@@ -1,0 +1,257 @@
+import os
+import threading
+from contextlib import closing
+
+import pytest
+
+from shmq.errors import StoreError
+from shmq.memory.words import store_word
+from shmq.ring import spsc
+from shmq.shared import header, plan, roster, submission
+from shmq.store.watermarks import APPENDED, DISPATCHED
+from tests.support.writer_ground import QUEUES, WriterGround, message, message_of_size, until_idle
+from tests.support.writer_lives import NOW_MS, BareWriter, check
+
+STORED, UNAVAILABLE = 0, 2
+FILE_BYTES = 8192
+FOR_LONG_NS = 30_000_000_000
+
+
+@pytest.fixture
+def ground(tmp_path):
+    return WriterGround(tmp_path)
+
+
+def started(ground):
+    writer = ground.writer()
+    writer.start()
+    return closing(writer)
+
+
+def turn_until(writer, condition):
+    """Turn a writer, which sleeps when there is nothing to do, until something has come about."""
+    while not condition():
+        if writer.do_work(0) == 0:
+            writer.rest(10_000_000)
+
+
+def test_a_first_start_makes_the_first_file(ground):
+    with started(ground) as context:
+        assert context.is_ready
+        assert ground.log.starts()[0] == 0
+        assert context.do_work(0) == 0
+
+
+def test_every_sender_is_served_and_woken(ground):
+    with started(ground) as writer:
+        sent = [ground.submit(message(body=bytes([sender])), sender=sender) for sender in range(3)]
+        bells = (
+            plan.BELL_FIRST_WORKER,
+            plan.BELL_FIRST_WORKER + 1,
+            plan.BELL_CONDUCTOR,
+            plan.BELL_DISPATCHER,
+        )
+        for number in bells:
+            ground.sleep_at(number)
+        assert writer.do_work(0) == 3
+        assert [ground.is_asleep(number) for number in bells] == [False] * 4
+    assert [ground.completions(sender)[0].tag for sender in range(3)] == sent
+    assert [bytes(each.body) for each in ground.stored()] == [b"\0", b"\1", b"\2"]
+
+
+def test_who_sent_nothing_is_not_woken(ground):
+    with started(ground) as writer:
+        ground.sleep_at(plan.BELL_CONDUCTOR)
+        ground.submit(message())
+        writer.do_work(0)
+        assert ground.is_asleep(plan.BELL_CONDUCTOR)
+
+
+def test_the_log_goes_on_from_file_to_file(ground):
+    sent, answers = {}, []
+    with started(ground) as writer:
+        for size_bytes in (3000, 5000, 8184, 100, 8000, 200):
+            records = (message_of_size(size_bytes),)
+            sent[ground.submit(*records)] = records
+            until_idle(writer)
+            answers += ground.completions()
+    assert len(ground.log.starts()) == 4
+    check(ground, sent, answers)
+
+
+def test_a_later_writer_goes_on_where_the_log_ends(ground):
+    sent, answers = {}, []
+    for body in (b"first", b"second"):
+        with started(ground) as writer:
+            records = (message(body=body),)
+            sent[ground.submit(*records)] = records
+            until_idle(writer)
+            answers += ground.completions()
+    check(ground, sent, answers)
+
+
+def test_a_log_that_ends_with_its_file_goes_on_in_the_next(ground):
+    bare = BareWriter(ground)
+    ground.submit(message_of_size(FILE_BYTES - 8))
+    bare.turn()
+    bare.roll()
+    ground.log.file(FILE_BYTES).unlink()  # as if killed between the blank and the new file
+    with started(ground) as writer:
+        ground.submit(message(body=b"next"))
+        until_idle(writer)
+    assert [each.position for each in ground.stored()] == [0, FILE_BYTES]
+
+
+def test_next_offsets_are_found_behind_what_is_dispatched_and_what_is_not(ground):
+    bare = BareWriter(ground)
+    for queue in (QUEUES[0], QUEUES[0], QUEUES[2], QUEUES[0]):
+        ground.submit(message(queue, b"x" * 3000))
+    ground.submit(message(QUEUES[0], sys_flag=0x4))
+    while bare.turn():
+        pass
+    queues, slot = ground.memory.queues, ground.slot(QUEUES[0])
+    queues.max[slot] = 1  # the dispatcher has had the first record
+    store_word(ground.memory.place("watermarks") + DISPATCHED, ground.stored()[1].position)
+    queues.next[:3] = [77, 0, -5]  # whatever a dead writer left
+    with started(ground):
+        assert [ground.next_of(queue) for queue in QUEUES] == [3, 0, 1]
+
+
+def test_a_queue_whose_records_are_all_dispatched_goes_on_behind_them(ground):
+    ground.memory.queues.max[0] = 41
+    with started(ground) as writer:
+        ground.submit(message())
+        until_idle(writer)
+    assert ground.completions()[0].queue_offset == 41
+
+
+def test_a_log_that_breaks_off_below_its_end_is_an_error(ground):
+    BareWriter(ground)
+    store_word(ground.memory.place("watermarks") + APPENDED, 100)
+    with pytest.raises(StoreError, match="no record lies at position 0"):
+        ground.writer().start()
+
+
+def test_a_batch_without_answers_waits_at_the_start_for_room(ground):
+    answers_max = 4096 // spsc.space_of(submission.COMPLETION_SIZE)
+    bare = BareWriter(ground)
+    for _ in range(answers_max):
+        ground.submit(message())
+    while bare.turn():
+        pass
+    assert len(ground.stored()) == answers_max
+    spsc.give_back(ground.memory.place("submit/0"), 0)
+    ground.set_page("valid", 1)
+    ground.set_page("appended_before", 0)
+    ground.set_page("ring", 0)
+    writer = ground.writer()
+    starting = threading.Thread(target=writer.start)
+    starting.start()
+    answers = []
+    while starting.is_alive() or not spsc.is_empty(ground.memory.place("completions/0")):
+        answers += ground.completions()
+        starting.join(0.001)
+    writer.close()
+    assert len(answers) == 2 * answers_max
+    assert answers[:answers_max] == answers[answers_max:]
+    assert spsc.is_empty(ground.memory.place("submit/0"))
+
+
+def test_without_room_for_a_file_messages_are_refused_until_there_is(ground):
+    ground.log.file(FILE_BYTES).mkdir()  # nothing can be made there
+    with started(ground) as writer:
+        ground.submit(message_of_size(8000))
+        until_idle(writer)
+        ground.submit(message_of_size(300))
+        ground.submit(message(), sender=1)
+        turn_until(writer, lambda: all(spsc.is_empty(ground.memory.place(f"submit/{i}")) for i in (0, 1)))
+        assert [each.status for each in ground.completions()] == [STORED, UNAVAILABLE]
+        assert [each.status for each in ground.completions(1)] == [UNAVAILABLE]
+        ground.log.file(FILE_BYTES).rmdir()
+        answers = []
+        while not answers or answers[-1].status != STORED:
+            ground.submit(message_of_size(300))
+            turn_until(writer, lambda: spsc.is_empty(ground.memory.place("submit/0")))
+            answers += ground.completions()
+    assert {each.status for each in answers[:-1]} <= {UNAVAILABLE}
+    assert [each.position for each in ground.stored()] == [0, FILE_BYTES]
+
+
+def test_after_a_failed_sync_nothing_is_taken_any_more(tmp_path):
+    ground = WriterGround(tmp_path, flush_disk_type="SYNC_FLUSH")
+    with started(ground) as writer:
+        read_end, write_end = os.pipe()
+        os.dup2(write_end, writer._segment.descriptor)  # nothing that can be synced
+        ground.submit(message(body=b"lost, perhaps"))
+        writer.do_work(0)
+        turn_until(writer, lambda: writer._flusher.failure)
+        ground.submit(message())
+        writer.do_work(0)
+        assert [each.status for each in ground.completions()] == [STORED, UNAVAILABLE]
+        assert ground.memory.watermarks.flushed == 0
+        assert len(ground.stored()) == 1
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_without_its_flush_thread_the_writer_ends(ground):
+    writer = ground.writer()
+    writer.start()
+    writer._flusher.stop()
+    with pytest.raises(StoreError, match="flush thread"):
+        writer.do_work(0)
+
+
+def test_it_sleeps_until_somebody_submits(ground):
+    with started(ground) as writer:
+        sleeper = threading.Thread(target=writer.rest, args=(FOR_LONG_NS,))
+        sleeper.start()
+        ground.submit(message())
+        while sleeper.is_alive():
+            ground.ring(plan.BELL_WRITER)
+            sleeper.join(0.001)
+        assert writer.do_work(0) == 1
+
+
+def test_it_is_done_when_its_senders_are_gone_and_their_rings_empty(ground):
+    with started(ground) as writer:
+        writer.stop()
+        rows = ground.memory.roster
+        roster.note_start(rows[plan.FIRST_WORKER + 1], os.getpid())
+        assert not writer.is_done
+        rows[plan.FIRST_WORKER + 1]["pid"] = 0
+        ground.submit(message())
+        assert not writer.is_done
+        writer.do_work(0)
+        assert writer.is_done
+
+
+def test_answers_that_nobody_will_read_do_not_keep_it_from_its_end(ground):
+    ground.memory.state = header.STOPPING
+    tags = [ground.submit(message()) for _ in range(200)]  # more than there is room for answers
+    with started(ground) as writer:
+        writer.stop()
+        turn_until(writer, lambda: writer.is_done)
+    assert len(ground.stored()) == len(tags)
+
+
+def test_answers_to_the_living_are_kept(ground):
+    roster.note_start(ground.memory.roster[plan.FIRST_WORKER], os.getpid())
+    for _ in range(200):
+        ground.submit(message())
+    with started(ground) as writer:
+        writer.stop()
+        until_idle(writer)
+        assert writer.do_work(0) == 0
+        answers_max = 4096 // spsc.space_of(submission.COMPLETION_SIZE)
+        assert len(ground.completions()) == answers_max
+
+
+def test_a_clean_end_leaves_everything_on_disk_and_no_file_too_many(ground):
+    with started(ground) as writer:
+        ground.submit(message())
+        until_idle(writer)
+    marks = ground.memory.watermarks
+    assert marks.flushed == marks.appended > 0
+    assert ground.log.starts() == [0]
+    assert ground.completions()[0].store_ms > NOW_MS
