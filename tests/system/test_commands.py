@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,9 @@ def test_keys_tags_and_large_bodies_arrive(shared_broker: ShmqBroker, topic: str
     assert told["broker"] == shared_broker.broker_name
 
 
-def test_following_prints_what_comes(shared_broker: ShmqBroker, topic: str, tmp_path: Path) -> None:
+def test_following_prints_what_comes_until_it_is_interrupted(
+    shared_broker: ShmqBroker, topic: str, tmp_path: Path
+) -> None:
     with (
         Producer(shared_broker.namesrv_address) as producer,
         Process(
@@ -93,6 +96,8 @@ def test_following_prints_what_comes(shared_broker: ShmqBroker, topic: str, tmp_
         for number in range(20):
             producer.send(Message(topic, b"%d" % number))
             following.wait_line(lambda line, wanted=str(number): line == wanted, _DEADLINE_S)
+        following.signal(signal.SIGINT)
+        assert following.wait_exit(_DEADLINE_S) == 0
 
 
 def test_a_topic_that_does_not_exist_is_one_line(shared_broker: ShmqBroker, topic: str) -> None:
