@@ -14,6 +14,7 @@ from perf.harness import Contest, Generator, Options, Sheet, machine
 
 _SHEET = pytest.StashKey[Sheet]()
 _BEGAN = pytest.StashKey[str]()
+_OPTIONS = pytest.StashKey[Options]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,13 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SHEET] = Sheet()
     config.stash[_BEGAN] = machine()
+    config.stash[_OPTIONS] = _options(config)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     sheet = config.stash[_SHEET]
     if not sheet.rows:
         return
-    options = _options(config)
+    options = config.stash[_OPTIONS]
     lines = [
         f"Before: {config.stash[_BEGAN]}.",
         f"After: {machine()}.",
@@ -56,7 +58,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture(scope="session")
 def options(pytestconfig: pytest.Config) -> Options:
-    return _options(pytestconfig)
+    return pytestconfig.stash[_OPTIONS]
 
 
 @pytest.fixture
