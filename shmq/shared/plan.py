@@ -31,12 +31,13 @@ from shmq.store import name_table, offset_table, queue_table, watermarks
 
 PAGE_BYTES: Final = 4096
 
+SUPERVISOR: Final = 0
 WRITER: Final = 1
 DISPATCHER: Final = 2
 CONDUCTOR: Final = 3
 REGISTRAR: Final = 4
 FIRST_WORKER: Final = 5
-"""Rows of the roster; row 0 is the supervisor's, the network workers' follow FIRST_WORKER."""
+"""Rows of the roster; the network workers' begin at FIRST_WORKER."""
 
 BELL_WRITER: Final = 0
 BELL_FLUSHER: Final = 1

@@ -17,6 +17,8 @@ lock. A crash in between leaves `abort`, whatever else it leaves.
 import errno
 import fcntl
 import os
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +31,9 @@ CONSUME_QUEUE_FILE_BYTES: Final = 6_000_000
 _QUEUE_UNIT_BYTES: Final = 20
 
 _LOCK_TEXT: Final = b"lock"
+_FIRST_DUTY: Final = 1
+_DUTIES_MAX: Final = 1024
+_FLOCK: Final = struct.Struct("hhqqi4x")  # struct flock, as 64-bit Linux has it
 _FREE_BYTES_MIN: Final = 16 << 20
 """Below this a start would fail half-way, at the first queue file or document."""
 
@@ -128,11 +133,41 @@ class StoreLock:
             raise
         os.pwrite(self._descriptor, _LOCK_TEXT, 0)
 
+    def wait_for_heirs(self, on_wait: Callable[[int], None]) -> None:
+        """Wait until the processes of a dead supervisor have ended, which may still write to the store.
+
+        Args:
+            on_wait: told the pid of one of them, where there is any.
+        """
+        everybody = (_DUTIES_MAX, _FIRST_DUTY)
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, *everybody)
+        except (BlockingIOError, PermissionError):
+            on_wait(self._first_holder())
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX, *everybody)
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, *everybody)
+
+    def _first_holder(self) -> int:
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _FIRST_DUTY, _DUTIES_MAX, 0)
+        answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, asked)
+        return int(_FLOCK.unpack(answer)[4])
+
     def release(self) -> None:
         """Give the store back; a second call does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)  # which also drops the lock
             self._descriptor = -1
+
+
+def take_duty(paths: StorePaths, duty: int) -> None:
+    """Take the exclusive right to one duty in a store, for as long as this process lives.
+
+    Each process of a broker locks a byte of its own of `lock`, behind the one that keeps other brokers away. So a
+    successor waits here for its predecessor's end, and a new supervisor for that of a dead one's children.
+    """
+    assert 0 <= duty < _DUTIES_MAX
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC)  # open until the end: closing it would unlock
+    fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, _FIRST_DUTY + duty)
 
 
 def check_layout(paths: StorePaths) -> None:

@@ -34,6 +34,7 @@ from shmq.store.store_files import (
     check_layout,
     mark_closed,
     mark_open,
+    take_duty,
     was_left_open,
 )
 from shmq.supervisor import announcing
@@ -65,13 +66,16 @@ def serve(loaded: Loaded) -> int:
     for note in loaded.notes:
         log.info(note)
     if config.console_listens:
-        log.warning("the console is not built yet: nothing listens there", console_listen=config.console_listen)
+        log.warning(
+            "the console is not built yet: nothing listens there", console_listen=config.console_listen
+        )
     started_ns = time.monotonic_ns()
     _raise_descriptor_limit()
     paths = StorePaths.of(config)
     check_layout(paths)
     lock = StoreLock(paths)
     try:
+        lock.wait_for_heirs(lambda pid: log.warning("waiting for a dead supervisor's children", pid=pid))
         listeners = _listeners(config)
         namesrv = [Listener(listen_on(config.namesrv_listen))] if config.namesrv_listens else []
         announcing.compile_all()
@@ -123,6 +127,7 @@ class Supervisor:
     def _recover(self, was_clean: bool) -> None:
         memory, config = self._memory, self._config
         log = logs.get("recovery")
+        take_duty(self._grounds.paths, plan.SUPERVISOR)
         recovered = recover(
             self._grounds.paths,
             StoreSizes.of(config),

@@ -11,7 +11,7 @@ from shmq import logs
 from shmq.config.settings import Config
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
-from shmq.store.store_files import StorePaths
+from shmq.store.store_files import StorePaths, take_duty
 from shmq.workers.commit_writer import CommitWriter
 from shmq.workers.conductor import Conductor
 from shmq.workers.connection import Limits, Listener
@@ -53,6 +53,7 @@ class Placement:
 
     def run(self, grounds: Grounds) -> int:
         """Live as this process; return its exit code."""
+        take_duty(grounds.paths, self.row)
         return Runner(self.name, self.make(grounds), grounds.memory.roster_row(self.row)).run()
 
 
