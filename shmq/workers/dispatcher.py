@@ -108,9 +108,10 @@ class Dispatcher:
     @property
     def is_done(self) -> bool:
         """Whether nothing more can come."""
+        if row_alive(self._memory.roster[plan.WRITER]):  # first: what it does before its end is seen below
+            return False
         marks = self._memory.watermarks
-        is_behind = marks.dispatched < marks.confirmed and not self._problem
-        return not is_behind and not row_alive(self._memory.roster[plan.WRITER])
+        return marks.dispatched >= marks.confirmed or bool(self._problem)
 
     def close(self) -> None:
         """Sync every queue file."""

@@ -28,9 +28,12 @@ class BareWriter:
 
     def roll(self):
         following = self.ground.log.create(self.segment.end)
-        commit.close_file(self.ground.places(self.segment))
+        self.close_file()
         self.segment.close()
         self.segment = following
+
+    def close_file(self):
+        commit.close_file(self.ground.places(self.segment))
 
 
 def succeed(ground):

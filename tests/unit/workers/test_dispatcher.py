@@ -1,0 +1,182 @@
+import os
+import struct
+import threading
+
+import pytest
+
+from shmq.errors import StoreError
+from shmq.memory.words import store_word
+from shmq.shared import commit, plan, roster
+from shmq.store.watermarks import APPENDED
+from shmq.workers.dispatcher import Dispatcher
+from tests.support.writer_ground import QUEUES, WriterGround, message
+from tests.support.writer_lives import NOW_MS, BareWriter
+
+FOR_LONG_NS = 30_000_000_000
+
+
+class Ground(WriterGround):
+    """A log that grows, and dispatchers that follow it."""
+
+    def __init__(self, root, **settings):
+        super().__init__(root, **settings)
+        self.writer_part = BareWriter(self)
+        self.dispatcher = self.started()
+
+    def started(self):
+        made = Dispatcher(self.config, self.memory, self.paths)
+        made.start()
+        return made
+
+    def append(self, *queues, body=b"x"):
+        for queue in queues:
+            self.submit(message(queue, body))
+        while self.writer_part.turn(now_ms=NOW_MS) != commit.IDLE:
+            continue
+
+    def entries(self, queue):
+        """(position, size) of each entry of a queue."""
+        folder = self.paths.consumequeue / os.fsdecode(queue[0]) / str(queue[1])
+        content = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+        count = int(self.memory.queues.max[self.slot(queue)])
+        return [(position, size) for position, size, _ in struct.iter_unpack(">qiq", content[: 20 * count])]
+
+    @property
+    def marks(self):
+        return self.memory.watermarks
+
+
+@pytest.fixture
+def ground(tmp_path):
+    made = Ground(tmp_path)
+    yield made
+    made.dispatcher.close()
+
+
+def test_without_new_records_there_is_nothing_to_do(ground):
+    assert ground.dispatcher.is_ready
+    assert ground.dispatcher.do_work(0) == 0
+
+
+def test_each_record_gets_its_entry_in_its_queue(ground):
+    ground.append(QUEUES[0], QUEUES[2], QUEUES[0])
+    assert ground.dispatcher.do_work(0) == 3
+    first, second, third = [(each.position, each.total_size) for each in ground.stored()]
+    assert ground.entries(QUEUES[0]) == [first, third]
+    assert ground.entries(QUEUES[2]) == [second]
+    assert ground.marks.dispatched == ground.marks.appended
+    assert ground.memory.queues.max[:3].tolist() == [2, 0, 1]
+
+
+def test_readers_that_want_to_know_are_woken(ground):
+    ground.append(QUEUES[0])
+    readers = (plan.BELL_FIRST_WORKER, plan.BELL_FIRST_WORKER + 1, plan.BELL_CONDUCTOR)
+    for number in readers:
+        ground.sleep_at(number)
+    ground.dispatcher.do_work(0)
+    assert [ground.is_asleep(number) for number in readers] == [False] * 3
+
+
+def test_nobody_is_woken_where_nothing_has_moved(ground):
+    ground.sleep_at(plan.BELL_CONDUCTOR)
+    ground.dispatcher.do_work(0)
+    assert ground.is_asleep(plan.BELL_CONDUCTOR)
+
+
+def test_under_sync_flush_it_follows_the_disk_and_not_the_log(tmp_path):
+    ground = Ground(tmp_path, flush_disk_type="SYNC_FLUSH")
+    ground.append(QUEUES[0])
+    assert ground.dispatcher.do_work(0) == 0
+    ground.marks.move(128, ground.marks.appended)
+    assert ground.dispatcher.do_work(0) == 1
+    ground.dispatcher.close()
+
+
+def test_a_log_of_several_files_is_followed_over_their_ends(ground):
+    ground.append(*[QUEUES[1]] * 9, body=b"x" * 3000)
+    while ground.dispatcher.do_work(0):
+        pass
+    assert len(ground.log.starts()) > 3
+    assert ground.entries(QUEUES[1]) == [(each.position, each.total_size) for each in ground.stored()]
+
+
+def test_a_successor_begins_where_its_predecessor_stood(ground):
+    ground.append(QUEUES[0])
+    ground.dispatcher.do_work(0)
+    ground.append(QUEUES[0], QUEUES[1])
+    ground.dispatcher.close()
+    ground.dispatcher = ground.started()
+    assert ground.dispatcher.do_work(0) == 2
+    assert len(ground.entries(QUEUES[0])) == 2
+
+
+def test_what_is_no_record_ends_it(ground):
+    store_word(ground.memory.place("watermarks") + APPENDED, 200)
+    with pytest.raises(StoreError, match="position 0"):
+        ground.dispatcher.do_work(0)
+
+
+def test_a_queue_that_cannot_be_written_holds_it_up_and_loses_nothing(ground):
+    folder = ground.paths.consumequeue / "A"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("in the way")
+    ground.append(QUEUES[0])
+    assert ground.dispatcher.do_work(0) == 0
+    assert ground.marks.dispatched == 0
+    assert ground.dispatcher.is_done  # it could wait for ever
+    folder.unlink()
+    assert ground.dispatcher.do_work(0) == 1
+    assert len(ground.entries(QUEUES[0])) == 1
+
+
+def test_what_is_synced_is_vouched_for_in_time(ground):
+    ground.append(QUEUES[0])
+    ground.dispatcher.do_work(0)
+    assert ground.marks.queues_ms == 0
+    ground.dispatcher.close()
+    assert ground.marks.queues_ms == NOW_MS
+    ground.dispatcher = ground.started()
+
+
+def test_it_is_done_when_the_writer_is_gone_and_all_is_dispatched(ground):
+    writer = ground.memory.roster[plan.WRITER]
+    roster.note_start(writer, os.getpid())
+    ground.dispatcher.stop()
+    assert not ground.dispatcher.is_done
+    writer["pid"] = 0
+    ground.append(QUEUES[0])
+    assert not ground.dispatcher.is_done
+    ground.dispatcher.do_work(0)
+    assert ground.dispatcher.is_done
+
+
+def test_what_a_dying_writer_appends_last_is_not_missed(ground):
+    """The writer may append and end between two looks: its end has to be looked for first."""
+    looks = []
+
+    class DyingWriter(dict):
+        def __getitem__(self, name):
+            looks.append(name)
+            if name == "pid":
+                ground.append(QUEUES[0])
+            return 0
+
+    ground.memory.roster = {plan.WRITER: DyingWriter()}
+    assert not ground.dispatcher.is_done
+    assert looks
+
+
+def test_it_sleeps_until_the_log_grows(ground):
+    sleeper = threading.Thread(target=ground.dispatcher.rest, args=(FOR_LONG_NS,))
+    sleeper.start()
+    ground.append(QUEUES[0])
+    while sleeper.is_alive():
+        ground.ring(plan.BELL_DISPATCHER)
+        sleeper.join(0.001)
+    assert ground.dispatcher.do_work(0) == 1
+
+
+def test_it_does_not_sleep_where_there_is_work(ground):
+    ground.append(QUEUES[0])
+    ground.dispatcher.rest(FOR_LONG_NS)
+    assert not ground.is_asleep(plan.BELL_DISPATCHER)

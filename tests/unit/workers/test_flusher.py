@@ -1,0 +1,185 @@
+import contextlib
+import os
+
+import pytest
+
+from shmq.errors import StoreError
+from shmq.shared import commit, plan
+from shmq.store.checkpoint import read_checkpoint
+from shmq.store.segment import list_starts
+from shmq.workers.flusher import Flusher
+from tests.support.writer_ground import WriterGround, message, message_of_size
+from tests.support.writer_lives import NOW_MS, BareWriter
+
+FILE_BYTES = 8192
+AT_ONCE = {"flush_interval_ms": 1, "flush_least_pages": 0}
+FOR_LONG_MS = 3_600_000
+
+
+class Ground(WriterGround):
+    """A writer without its thread, and the thread by itself."""
+
+    def __init__(self, root, **settings):
+        super().__init__(root, **(AT_ONCE | settings))
+        self.writer_part = BareWriter(self)
+        self.flusher = Flusher(self.config, self.memory, self.paths, self.log)
+
+    def start(self):
+        self.flusher.start(self.writer_part.segment)
+
+    def append(self, *sizes):
+        for size_bytes in sizes:
+            self.submit(message_of_size(size_bytes) if size_bytes else message())
+            while self.writer_part.turn() != commit.IDLE:
+                continue
+
+    @property
+    def marks(self):
+        return self.memory.watermarks
+
+
+@pytest.fixture
+def ground(tmp_path):
+    made = Ground(tmp_path)
+    yield made
+    if made.flusher.is_running:
+        made.flusher.stop()
+
+
+def test_what_is_appended_is_flushed_and_told(ground):
+    ground.start()
+    ground.append(300)
+    ground.wait_flushed(300)
+    assert ground.marks.flushed == 300
+    assert ground.flusher.failure == ""
+
+
+def test_a_few_dirty_pages_are_left_for_later(tmp_path):
+    ground = Ground(tmp_path, flush_least_pages=1, flush_thorough_interval_ms=FOR_LONG_MS)
+    ground.append(300)
+    ground.start()
+    ground.append(3000)
+    assert ground.marks.flushed == 0  # the first page is not full
+    ground.append(1000)
+    ground.wait_flushed(4300)
+    ground.flusher.stop()
+
+
+def test_a_few_dirty_pages_are_flushed_when_they_have_waited_long_enough(tmp_path):
+    ground = Ground(tmp_path, flush_least_pages=1000, flush_thorough_interval_ms=1)
+    ground.append(300)
+    ground.start()
+    ground.wait_flushed(300)
+    ground.flusher.stop()
+
+
+def test_under_sync_flush_the_dispatcher_is_woken_too(tmp_path):
+    ground = Ground(tmp_path, flush_disk_type="SYNC_FLUSH", flush_interval_ms=FOR_LONG_MS)
+    ground.start()
+    ground.sleep_at(plan.BELL_DISPATCHER)
+    ground.append(300)
+    ground.flusher.wake()
+    ground.wait_flushed(300)
+    ground.flusher.stop()
+    assert not ground.is_asleep(plan.BELL_DISPATCHER)
+
+
+def test_who_wants_no_such_news_is_not_woken(ground):
+    ground.start()
+    ground.append(300)
+    ground.wait_flushed(300)
+    ground.sleep_at(plan.BELL_WRITER)
+    ground.append(300)
+    ground.wait_flushed(600)
+    assert ground.is_asleep(plan.BELL_WRITER)
+
+
+def test_the_end_flushes_everything_and_says_so_in_the_checkpoint(tmp_path):
+    ground = Ground(tmp_path, flush_interval_ms=FOR_LONG_MS)
+    ground.start()
+    ground.append(300, 400)
+    ground.flusher.stop()
+    checkpoint = read_checkpoint(ground.paths.checkpoint)
+    assert ground.marks.flushed == 700
+    assert (checkpoint.log_timestamp_ms, checkpoint.confirmed_position) == (NOW_MS, 700)
+    assert not ground.flusher.is_running
+
+
+def test_without_a_record_the_checkpoint_stays_as_it_was(tmp_path):
+    ground = Ground(tmp_path)
+    ground.start()
+    ground.flusher.stop()
+    assert read_checkpoint(ground.paths.checkpoint).log_timestamp_ms == 0
+
+
+def test_the_next_file_is_made_ready_and_goes_again_if_it_is_not_needed(ground):
+    ground.start()
+    segment = ground.flusher.take_next(FILE_BYTES)
+    assert (segment.start, segment.end) == (FILE_BYTES, 2 * FILE_BYTES)
+    ground.flusher.retire(ground.writer_part.segment, segment)
+    ground.flusher.stop()
+    assert list_starts(ground.paths.commitlog, FILE_BYTES) == [0, FILE_BYTES]
+
+
+def test_a_next_file_that_is_there_already_is_taken(ground):
+    ground.log.create(FILE_BYTES).close()
+    ground.start()
+    assert ground.flusher.take_next(FILE_BYTES).start == FILE_BYTES
+
+
+def test_a_file_that_cannot_be_made_is_an_error_and_is_tried_again(ground):
+    ground.log.file(FILE_BYTES).mkdir()
+    ground.start()
+    with pytest.raises(StoreError):
+        ground.flusher.take_next(FILE_BYTES)
+    ground.log.file(FILE_BYTES).rmdir()
+    assert take_in_the_end(ground.flusher).start == FILE_BYTES
+
+
+def take_in_the_end(flusher):
+    """Take the next file; it may be refused as long as an earlier attempt is still told of."""
+    while True:
+        with contextlib.suppress(StoreError):
+            return flusher.take_next(FILE_BYTES)
+
+
+def test_only_the_file_that_comes_next_can_be_taken(ground):
+    ground.start()
+    with pytest.raises(AssertionError):
+        ground.flusher.take_next(2 * FILE_BYTES)
+
+
+def test_a_successor_flushes_the_files_that_its_predecessor_did_not(ground):
+    ground.append(8000, 8000, 8000, 300)
+    assert ground.marks.appended > 3 * FILE_BYTES
+    ground.start()
+    ground.wait_flushed(ground.marks.appended)
+    assert ground.marks.flushed == ground.marks.appended
+
+
+def test_files_are_flushed_as_the_log_goes_on_in_the_next(ground):
+    ground.start()
+    for start in range(0, 4 * FILE_BYTES, FILE_BYTES):
+        ground.append(8000)
+        following = ground.flusher.take_next(start + FILE_BYTES)
+        ground.writer_part.close_file()
+        ground.flusher.retire(ground.writer_part.segment, following)
+        ground.writer_part.segment = following
+    ground.append(100)
+    ground.wait_flushed(4 * FILE_BYTES + 100)
+    ground.flusher.stop()
+    assert ground.log.starts() == [start * FILE_BYTES for start in range(5)]
+
+
+def test_a_failed_sync_is_final(tmp_path):
+    ground = Ground(tmp_path, flush_disk_type="SYNC_FLUSH")
+    read_end, write_end = os.pipe()
+    os.dup2(write_end, ground.writer_part.segment.descriptor)  # nothing that can be synced
+    ground.append(300)
+    ground.start()
+    ground.flusher.stop()
+    assert "cannot sync" in ground.flusher.failure
+    assert ground.marks.flushed == 0
+    assert read_checkpoint(ground.paths.checkpoint).log_timestamp_ms == 0
+    os.close(read_end)
+    os.close(write_end)
