@@ -9,6 +9,7 @@ from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command, Encoding, decode, encode
 from shmq.wire.frame import Frame, FrameReader
 from shmq.wire.message import ReceivedMessage, decode_messages
+from shmq.wire.route_bodies import TopicRouteData
 
 TIMEOUT_S: Final = 20.0
 RECEIVE_BYTES: Final = 1 << 16
@@ -85,6 +86,14 @@ class Remote:
     ) -> Command:
         """PULL_MESSAGE with its subscription, of a group that need not be online."""
         return self.call(pull_request(topic, queue_id, offset, expression=expression, suspend_ms=suspend_ms))
+
+    def route(self, topic: str) -> TopicRouteData | None:
+        """GET_ROUTEINFO_BY_TOPIC of a name server; None where the topic is not known."""
+        answer = self.call(Command(RequestCode.GET_ROUTEINFO_BY_TOPIC, fields={"topic": topic}))
+        if answer.code == ResponseCode.TOPIC_NOT_EXIST:
+            return None
+        assert answer.code == ResponseCode.SUCCESS, answer.remark
+        return TopicRouteData.from_bytes(answer.body)
 
     def max_offset(self, topic: str, queue_id: int) -> int:
         """GET_MAX_OFFSET."""

@@ -38,9 +38,10 @@ class ShmqBroker:
         settings: Mapping[str, str | int] | None = None,
         environment: Mapping[str, str] | None = None,
         listen_host: str = HOST,
+        port: int | None = None,
         in_own_group: bool = False,
     ) -> None:
-        self.port = port = free_broker_port()
+        self.port = port = port or free_broker_port()
         self.namesrv_port = free_port()
         namesrv_listen = f"{HOST}:{self.namesrv_port}"
         self.directory = directory
