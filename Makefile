@@ -9,7 +9,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-BENCHMARKS = $(filter-out perf/conftest.py,$(wildcard perf/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test interop interop-reference interop-java lint format perf clean
@@ -44,7 +43,7 @@ format: $(VENV)/.installed-lint ## Format the source
 	$(BIN)/ruff format
 
 perf: $(VENV)/.installed-test ## Measure; perf/README.md says what and how
-	$(PYTEST) $(BENCHMARKS) --benchmark-only -o timeout=0 $(PYTEST_ARGS)
+	$(PYTEST) perf $(PYTEST_ARGS)
 
 clean: ## Remove what the targets made, but no store
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
