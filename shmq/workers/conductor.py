@@ -157,10 +157,11 @@ class Conductor:
     @property
     def is_done(self) -> bool:
         """Whether nobody is left to serve, and the name servers know that we go."""
-        has_left = self._registering.has_left or wall_ms() >= self._farewell_by_ms
         workers = self._memory.roster[plan.FIRST_WORKER :]
-        is_quiet = all(inbox.is_empty for inbox in self._inboxes) and not self._appender.in_flight
-        return has_left and is_quiet and not any(map(row_alive, workers))
+        if any(map(row_alive, workers)):  # first: what they say before their end is seen below
+            return False
+        has_left = self._registering.has_left or wall_ms() >= self._farewell_by_ms
+        return has_left and all(inbox.is_empty for inbox in self._inboxes) and not self._appender.in_flight
 
     def close(self) -> None:
         """Save every document, close every link."""
@@ -184,6 +185,8 @@ class Conductor:
         match letter.kind:
             case Kind.HELLO:
                 self._welcome(worker, letter.tag)
+            case _ if not self._epochs[worker]:
+                return  # it was for a predecessor of ours, and will be said again
             case Kind.REQUEST | Kind.ANNOUNCE:
                 connection, peer, frame = unpack_request(letter.payload)
                 channel = Channel(worker, self._epochs[worker], connection)

@@ -1,0 +1,80 @@
+"""What the conductor makes of the letters of workers; requests and their answers are tests of `broker`."""
+
+import os
+
+import pytest
+
+from shmq.memory.block import address_of
+from shmq.shared import plan, roster
+from shmq.store.store_files import StorePaths
+from shmq.workers.conductor import Conductor
+from shmq.workers.letters import Inbox, Kind, Outbox
+from tests.support.ports import free_port
+from tests.support.writer_ground import WriterGround
+
+
+class Ground(WriterGround):
+    """A conductor, and the ends of its rings that belong to a network worker."""
+
+    def __init__(self, root):
+        super().__init__(root, namesrv_listen="off", listen=f"127.0.0.1:{free_port()}")
+        self.paths.config.mkdir(parents=True)
+        memory = self.memory
+        up, down = memory.bytes_of("up/0"), memory.bytes_of("down/0")
+        self.outbox = Outbox(
+            up, address_of(up), self.config.letter_ring_bytes, memory.bell(plan.BELL_CONDUCTOR)
+        )
+        self.inbox = Inbox(down, address_of(down))
+        self.bell = os.eventfd(0, os.EFD_NONBLOCK)
+        self.conductor = Conductor(self.config, memory, StorePaths.of(self.config), self.bell)
+
+    def kinds(self):
+        return [each.kind for each in self.inbox.letters(10_000)]
+
+
+@pytest.fixture
+def ground(tmp_path):
+    made = Ground(tmp_path)
+    made.conductor.start()
+    yield made
+    made.conductor.close()
+    os.close(made.bell)
+
+
+def test_a_new_conductor_asks_everybody_to_say_it_again(ground):
+    assert ground.kinds() == [Kind.RESTARTED]
+    assert not ground.conductor.is_ready
+
+
+def test_a_worker_that_says_hello_is_told_everything(ground):
+    ground.kinds()
+    ground.outbox.post(Kind.HELLO, 4)
+    ground.conductor.do_work(0)
+    kinds = ground.kinds()
+    assert (kinds[0], kinds[-1]) == (Kind.WELCOME, Kind.COMPLETE)
+    assert set(kinds[1:-1]) == {Kind.UPDATE}
+
+
+def test_what_a_worker_says_before_its_hello_was_meant_for_a_predecessor(ground):
+    """It may even be the end of a letter whose beginning the predecessor had read."""
+    ground.kinds()
+    ground.outbox.post(Kind.REQUEST, 1, [b"the end of a frame"])
+    ground.outbox.post(Kind.ASK, 2, [b"question}"])
+    ground.conductor.do_work(0)
+    assert ground.kinds() == []
+    ground.outbox.post(Kind.HELLO, 1)
+    ground.conductor.do_work(0)
+    assert ground.kinds()[-1] == Kind.COMPLETE
+
+
+def test_it_is_done_when_the_workers_are_gone_and_their_letters_read(ground):
+    rows = ground.memory.roster
+    roster.note_start(rows[plan.FIRST_WORKER], os.getpid())
+    ground.conductor.stop()
+    assert not ground.conductor.is_done
+    rows[plan.FIRST_WORKER]["pid"] = 0
+    assert ground.conductor.is_done
+    ground.outbox.post(Kind.HELLO, 1)
+    assert not ground.conductor.is_done
+    ground.conductor.do_work(0)
+    assert ground.conductor.is_done
