@@ -1,7 +1,7 @@
 """How far apart two threads run right now: the time of a flag's way to the other core and back.
 
 Virtual CPUs float over a host's cores. Two that share a core answer in some 50 ns, two that share a cache in
-100 to 130, two that share neither in some 500, and rings between them differ by as much; it changes within
+100 to 130, two that share neither in some 500, and a ring between them differs as much; it changes within
 seconds. So a figure of two cores means something only beside this one, taken before and after.
 """
 

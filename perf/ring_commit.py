@@ -3,7 +3,7 @@
 Workload: finished records, one a submission, of 128 B (314 with head, topic and the properties that clients set) and
 of 1 KiB (1,210), put into the submit ring by a kernel, committed by `shmq.shared.commit` into a mapped file of the
 log whose pages are in memory, as the flush thread has them, and answered; the answers are read. Nobody sleeps or
-rings a bell: this is the rate of the mechanism, above which no client can come. Unit: messages a second.
+rings a bell: this is the rate of the mechanism, which no client can exceed. Unit: messages a second.
 
 `one thread` fills the ring, commits and reads the answers in turn, so that the commit has a rate of its own;
 `two threads` does it at the same time, as the processes do, each in kernels that hold no lock of Python's. Beside
