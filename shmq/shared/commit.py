@@ -17,6 +17,7 @@ whether the batch happened. `resume` is that comparison:
         32  appended_after   and behind it
         40  dirty_end        no byte of the log at or behind it was ever touched
         48  store_ms         the newest record's store time: store times never go back
+        56  refusal          the status with which the whole batch is refused, or 0
 
 Bytes between `appended` and `dirty_end` are zeroed by a successor before it appends, lest records of a batch
 that never was come back to life when the store is recovered.
@@ -45,6 +46,7 @@ PAGE_LAYOUT: Final = layout(
     appended_after=(32, "<i8"),
     dirty_end=(40, "<i8"),
     store_ms=(48, "<i8"),
+    refusal=(56, "<i8"),
 )
 PAGE_SIZE: Final = PAGE_LAYOUT.itemsize
 _VALID: Final = offset_of(PAGE_LAYOUT, "valid")
@@ -54,6 +56,7 @@ APPENDED_BEFORE: Final = offset_of(PAGE_LAYOUT, "appended_before")
 _APPENDED_AFTER: Final = offset_of(PAGE_LAYOUT, "appended_after")
 DIRTY_END: Final = offset_of(PAGE_LAYOUT, "dirty_end")
 STORE_MS: Final = offset_of(PAGE_LAYOUT, "store_ms")
+_REFUSAL: Final = offset_of(PAGE_LAYOUT, "refusal")
 
 _STORED: Final = 0
 _REFUSED: Final = 3  # PutStatus.MESSAGE_ILLEGAL
@@ -119,18 +122,14 @@ def commit(
         if status == _STORED:
             queue_offset = _place(places, head, position, store_ms)
         else:
-            records_bytes = 0
+            records_bytes = count = 0
         answered = _answer(completions, answer, letter.tag, status, count, queue_offset)
         _answer_place(completions, answer, position, store_ms if status == _STORED else 0)
         position += records_bytes
         consumed = letter.position + spsc.space_of(letter.size_bytes)
     if consumed == consumed_before:
         return outcome if outcome == NEEDS_FILE else IDLE
-    store_relaxed(places.page + _RING, sender)
-    store_relaxed(places.page + _CONSUMED_AFTER, consumed)
-    store_relaxed(places.page + APPENDED_BEFORE, appended_before)
-    store_relaxed(places.page + _APPENDED_AFTER, position)
-    store_release(places.page + _VALID, 1)
+    _note_intent(places, sender, consumed, position, 0)
     if position > appended_before:
         store_relaxed(places.page + STORE_MS, store_ms)
         store_release(places.watermarks + APPENDED, position)  # pairs with every reader of the log
@@ -141,8 +140,9 @@ def commit(
 
 
 @kernel
-def refuse(ring: int, completions: int, status: int) -> int:
+def refuse(places: Places, sender: int, ring: int, completions: int, status: int) -> int:
     """Answer all submissions of a ring with a status, storing nothing; return how many."""
+    position = load_relaxed(places.watermarks + APPENDED)
     consumed = spsc.consumed_position(ring)
     answered = spsc.produced_position(completions)
     refused = 0
@@ -154,11 +154,14 @@ def refuse(ring: int, completions: int, status: int) -> int:
         if answer < 0:
             break
         answered = _answer(completions, answer, letter.tag, status, 0, 0)
-        _answer_place(completions, answer, 0, 0)
+        _answer_place(completions, answer, position, 0)
         consumed = letter.position + spsc.space_of(letter.size_bytes)
         refused += 1
-    spsc.publish(completions, answered)
-    spsc.give_back(ring, consumed)
+    if refused > 0:
+        _note_intent(places, sender, consumed, position, status)
+        spsc.publish(completions, answered)
+        spsc.give_back(ring, consumed)
+        store_release(places.page + _VALID, 0)
     return refused
 
 
@@ -202,7 +205,9 @@ def resume(places: Places, ring: int, completions: int) -> bool:
         head = letter.address
         records_bytes = load_native_i32(head + submission.RECORDS_BYTES)
         count = load_native_i32(head + submission.COUNT)
-        status = _judge(places, letter.kind, letter.size_bytes, head)
+        status = load_relaxed(places.page + _REFUSAL)
+        if status == 0:
+            status = _judge(places, letter.kind, letter.size_bytes, head)
         if status == _STORED and not _is_placed(places, position, head + submission.HEAD_SIZE, records_bytes):
             status = _REFUSED  # as it was then: its queue may exist only by now
         queue_offset = 0
@@ -212,7 +217,7 @@ def resume(places: Places, ring: int, completions: int) -> bool:
             queue_offset = load_i64(stored + record.QUEUE_OFFSET)
             store_ms = record.store_timestamp(stored)
         else:
-            records_bytes = 0
+            records_bytes = count = 0
         answered = _answer(completions, answer, letter.tag, status, count, queue_offset)
         _answer_place(completions, answer, position, store_ms)
         position += records_bytes
@@ -268,6 +273,17 @@ def _is_placed(places: Places, position: int, records: int, records_bytes: int) 
         return False
     stored = places.segment + position - places.segment_start
     return equal(stored, records, record.QUEUE_OFFSET)  # size, magic, checksum, queue, flag
+
+
+@kernel
+def _note_intent(places: Places, sender: int, consumed_after: int, appended_after: int, refusal: int) -> None:
+    """Let a successor know what is about to happen to a ring and to the log."""
+    store_relaxed(places.page + _RING, sender)
+    store_relaxed(places.page + _CONSUMED_AFTER, consumed_after)
+    store_relaxed(places.page + APPENDED_BEFORE, load_relaxed(places.watermarks + APPENDED))
+    store_relaxed(places.page + _APPENDED_AFTER, appended_after)
+    store_relaxed(places.page + _REFUSAL, refusal)
+    store_release(places.page + _VALID, 1)
 
 
 @kernel

@@ -172,10 +172,10 @@ class CommitWriter:
 
     def _refuse_all(self) -> int:
         refused = 0
-        for ring, completions, bell in zip(self._rings, self._completions, self._sender_bells, strict=True):
-            count = commit.refuse(ring, completions, SERVICE_NOT_AVAILABLE)
+        for sender, (ring, completions) in enumerate(zip(self._rings, self._completions, strict=True)):
+            count = commit.refuse(self._places, sender, ring, completions, SERVICE_NOT_AVAILABLE)
             if count:
-                doorbell.ring_bell(bell)
+                doorbell.ring_bell(self._sender_bells[sender])
                 refused += count
         return refused
 

@@ -88,6 +88,33 @@ def test_a_successor_killed_at_any_store_is_made_good_by_the_next(tmp_path, monk
             return
 
 
+def test_what_a_killed_writer_refused_is_not_stored_by_its_successor(tmp_path, monkeypatch):
+    """The client was told, and may send it again; or it was not told, and is now."""
+    killer = Killer(monkeypatch)
+    for store in itertools.count():
+        ground = WriterGround(tmp_path / str(store))
+        tags = [ground.submit(message(queue)) for queue in QUEUES]
+        ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
+        places = ground.places(BareWriter(ground).segment)
+        killer.kill_before(store)
+        try:
+            commit.refuse(places, 0, ring, completions, 2)
+        except KilledError:
+            killer.kill_before(-1)
+        else:
+            assert killer.stores == store > len(tags)
+            return
+        told = {each.tag: each for each in ground.completions()}
+        succeed(ground)
+        answers = ground.completions()
+        if told:
+            assert all(told.get(each.tag, each) == each for each in answers)
+            assert ground.stored() == []
+        else:
+            assert [each.tag for each in answers] == tags
+            assert len(ground.stored()) in (0, len(tags))
+
+
 @given(
     batches=st.lists(
         st.tuples(st.sampled_from(QUEUES), st.lists(st.integers(0, 1500), min_size=1, max_size=3)),

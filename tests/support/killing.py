@@ -28,6 +28,7 @@ KERNELS = (
     (commit, "refuse"),
     (commit, "close_file"),
     (commit, "unfinished_ring"),
+    (commit, "_note_intent"),
     (commit, "_place"),
     (commit, "_answer"),
     (commit, "_answer_place"),

@@ -10,7 +10,7 @@ from shmq.store.watermarks import APPENDED
 from tests.support.writer_ground import QUEUES, WriterGround, encode, message, message_of_size
 from tests.support.writer_lives import NOW_MS, BareWriter, check
 
-STORED, ILLEGAL = 0, 3
+STORED, UNAVAILABLE, ILLEGAL = 0, 2, 3
 FILE_BYTES = 8192
 
 
@@ -30,6 +30,12 @@ def appended(ground):
 
 def is_drained(ground, sender=0):
     return spsc.is_empty(ground.memory.place(f"submit/{sender}"))
+
+
+def refuse(ground, writer):
+    """Refuse what lies in the first sender's ring, as when the disk is full."""
+    ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
+    return commit.refuse(ground.places(writer.segment), 0, ring, completions, UNAVAILABLE)
 
 
 def head(slot, count, records_bytes):
@@ -247,8 +253,7 @@ def test_a_head_of_impossible_length_spoils_its_own_ring_and_no_other(ground, wr
 
 def test_refusing_answers_everything_and_stores_nothing(ground, writer):
     tags = [ground.submit(message()) for _ in range(5)]
-    ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
-    assert commit.refuse(ring, completions, 2) == 5
+    assert refuse(ground, writer) == 5
     assert [(a.tag, a.status, a.count, a.position) for a in ground.completions()] == [
         (tag, 2, 0, 0) for tag in tags
     ]
@@ -256,15 +261,14 @@ def test_refusing_answers_everything_and_stores_nothing(ground, writer):
     assert writer.turn() == commit.IDLE
 
 
-def test_refusing_stops_where_there_is_no_room_for_answers(ground):
+def test_refusing_stops_where_there_is_no_room_for_answers(ground, writer):
     answers_max = 4096 // spsc.space_of(submission.COMPLETION_SIZE)
     for _ in range(answers_max + 2):
         ground.submit(message())
-    ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
-    assert commit.refuse(ring, completions, 2) == answers_max
-    assert commit.refuse(ring, completions, 2) == 0
+    assert refuse(ground, writer) == answers_max
+    assert refuse(ground, writer) == 0
     ground.completions()
-    assert commit.refuse(ring, completions, 2) == 2
+    assert refuse(ground, writer) == 2
 
 
 def test_an_untouched_page_has_no_unfinished_batch(ground):
