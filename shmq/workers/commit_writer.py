@@ -21,7 +21,7 @@ from shmq.memory.block import zero
 from shmq.memory.endian import load_i32, load_i64
 from shmq.memory.words import load_word
 from shmq.ring import doorbell, spsc
-from shmq.shared import commit, plan
+from shmq.shared import commit, header, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.store import record
 from shmq.store.log import LogDirectory
@@ -190,6 +190,8 @@ class CommitWriter:
             segment=segment.address, segment_start=segment.start, segment_bytes=segment.size_bytes
         )
         while not commit.resume(places, self._rings[sender], self._completions[sender]):
+            if self._memory.state == header.STOPPING:
+                self._drop_answers_to_the_dead(sender)
             doorbell.ring_bell(self._sender_bells[sender])
             doorbell.will_sleep(self._bell)
             doorbell.sleep(self._bell, 1_000_000)

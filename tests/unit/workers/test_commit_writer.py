@@ -132,7 +132,8 @@ def test_a_log_that_breaks_off_below_its_end_is_an_error(ground):
         ground.writer().start()
 
 
-def test_a_batch_without_answers_waits_at_the_start_for_room(ground):
+def die_with_answers_out(ground):
+    """Fill the answers' ring, and be killed before the submissions are given back; return how many there are."""
     answers_max = 4096 // spsc.space_of(submission.COMPLETION_SIZE)
     bare = BareWriter(ground)
     for _ in range(answers_max):
@@ -142,8 +143,19 @@ def test_a_batch_without_answers_waits_at_the_start_for_room(ground):
     assert len(ground.stored()) == answers_max
     spsc.give_back(ground.memory.place("submit/0"), 0)
     ground.set_page("valid", 1)
-    ground.set_page("appended_before", 0)
-    ground.set_page("ring", 0)
+    return answers_max
+
+
+def test_a_start_while_the_broker_stops_does_not_wait_for_the_dead(ground):
+    die_with_answers_out(ground)
+    ground.memory.state = header.STOPPING
+    with started(ground) as writer:
+        writer.stop()
+        assert writer.is_done
+
+
+def test_a_batch_without_answers_waits_at_the_start_for_room(ground):
+    answers_max = die_with_answers_out(ground)
     writer = ground.writer()
     starting = threading.Thread(target=writer.start)
     starting.start()
