@@ -47,13 +47,15 @@ class Contestant:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, and leave nothing in shared memory."""
+        if self.broker is not None:
+            self.broker.discard()
         for root in self.roots:
             root.kill()
 
 
 def start_shmq(directory: Path) -> Contestant:
-    """Our broker with its embedded name server, as it comes."""
+    """Our broker with its embedded name server, as it comes but for patience with the machine."""
     broker = ShmqBroker(directory, settings={"send_wait_ms_max": SEND_WAIT_MS})
     return Contestant(OURS, broker.address, [broker.process], broker)
 
