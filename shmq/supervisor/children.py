@@ -21,6 +21,7 @@ from shmq.errors import ShmqError
 from shmq.memory.words import store_word
 from shmq.shared import roster
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.workers.runner import HEEDED_SIGNALS
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
@@ -81,9 +82,14 @@ class Children:
         supervisor = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            _become(child, supervisor, self._config)
+        # Held back until the child has handlers of its own: ours would swallow there what is meant for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED_SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(child, supervisor, self._config)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED_SIGNALS)
         child.pid = pid
         child.restart_at_ns = 0
         roster.note_start(row, pid)

@@ -11,11 +11,9 @@ flushed and dispatched, so the checkpoint is written for the last time and the m
 
 import os
 import resource
-import select
 import signal
 import time
 from functools import partial
-from types import FrameType
 from typing import Final
 
 from shmq import logs
@@ -39,6 +37,7 @@ from shmq.store.store_files import (
 )
 from shmq.supervisor import announcing
 from shmq.supervisor.children import Child, Children, run_once
+from shmq.supervisor.signals import STOP_SIGNALS, Signals
 from shmq.workers.connection import Listener
 from shmq.workers.listening import listen_on
 from shmq.workers.placement import Grounds, placements
@@ -79,10 +78,11 @@ def serve(loaded: Loaded) -> int:
         listeners = _listeners(config)
         namesrv = [Listener(listen_on(config.namesrv_listen))] if config.namesrv_listens else []
         announcing.compile_all()
+        signals = Signals()  # from here on there is something to tidy up
         memory = broker_memory.create(config, time.time_ns())
         try:
             grounds = Grounds(config, memory, paths, listeners, namesrv, _make_bells(memory))
-            return Supervisor(grounds, started_ns).run()
+            return Supervisor(grounds, signals, started_ns).run()
         finally:
             region.unlink(memory.name)
     finally:
@@ -92,22 +92,18 @@ def serve(loaded: Loaded) -> int:
 class Supervisor:
     """Watches the processes of one broker."""
 
-    def __init__(self, grounds: Grounds, started_ns: int) -> None:
+    def __init__(self, grounds: Grounds, signals: Signals, started_ns: int) -> None:
         self._grounds = grounds
         self._config = grounds.config
         self._memory = grounds.memory
         self._started_ns = started_ns
         self._log = logs.get("supervisor")
         self._children = Children(grounds.config, grounds.memory)
-        self._signals: list[int] = []
+        self._signals = signals
         self._is_announced = False
 
     def run(self) -> int:
         """Recover the store, run the roles, stop."""
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, self._note_signal)
         paths = self._grounds.paths
         was_clean = not was_left_open(paths)
         mark_open(paths)
@@ -121,8 +117,8 @@ class Supervisor:
             self._children.all.append(child)
             self._children.spawn(child)
         self._memory.state = header.RUNNING
-        code = self._watch(wake_read)
-        return self._stop(wake_read) or code
+        code = self._watch()
+        return self._stop() or code
 
     def _recover(self, was_clean: bool) -> None:
         memory, config = self._memory, self._config
@@ -140,10 +136,10 @@ class Supervisor:
             log.error("records that could not stay were copied aside", path=str(path))
         memory.watermarks.begin(recovered.trimmed, recovered.end, recovered.store_ms)
 
-    def _watch(self, wake_read: int) -> int:
+    def _watch(self) -> int:
         """Until a signal says stop, or a child dies again and again."""
         while True:
-            self._wait(wake_read)
+            self._wait()
             now_ns = time.monotonic_ns()
             if self._take_stop_signal():
                 return EXIT_OK
@@ -158,7 +154,7 @@ class Supervisor:
                 elapsed_ms = (now_ns - self._started_ns) // 1_000_000
                 announcing.announce(self._config, self._children.running, elapsed_ms)
 
-    def _stop(self, wake_read: int) -> int:
+    def _stop(self) -> int:
         """End all children in good order; return 0 if the store was left whole and closed."""
         self._log.info("stopping")
         announcing.withdraw(self._config)
@@ -168,7 +164,7 @@ class Supervisor:
         self._children.tell(signal.SIGTERM)
         deadline_ns = time.monotonic_ns() + self._config.stop_timeout_ms * 1_000_000
         while self._children.running:
-            self._wait(wake_read)
+            self._wait()
             if self._children.reap(time.monotonic_ns(), restart=False):
                 self._ring_all()  # who waited for them to end may go on
             forced = self._take_stop_signal()
@@ -195,28 +191,21 @@ class Supervisor:
         for number in range(plan.BELL_FIRST_WORKER + self._memory.plan.workers):
             doorbell.ring_bell(self._memory.bell(number))
 
-    def _wait(self, wake_read: int) -> None:
+    def _wait(self) -> None:
         """Sleep until a signal, a restart that is due, or a tick while not all are ready."""
         timeout = None if self._is_announced else TICK_SECONDS
         due_ns = self._children.next_restart_ns()
         if due_ns or self._memory.state == header.STOPPING:
             timeout = TICK_SECONDS
-        select.select([wake_read], [], [], timeout)
-        try:
-            os.read(wake_read, 4096)
-        except BlockingIOError:
-            return
-
-    def _note_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.append(number)
+        self._signals.wait(timeout)
 
     def _take_stop_signal(self) -> bool:
         """Act on the signals that came; whether one of them asks to stop."""
-        signals, self._signals = self._signals, []
-        if signal.SIGHUP in signals:
+        came = self._signals.take()
+        if signal.SIGHUP in came:
             logs.reopen()
             self._children.tell(signal.SIGHUP)
-        return signal.SIGTERM in signals or signal.SIGINT in signals
+        return not STOP_SIGNALS.isdisjoint(came)
 
 
 def _listeners(config: Config) -> list[Listener]:

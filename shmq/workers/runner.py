@@ -15,6 +15,8 @@ from shmq.memory.words import store_word
 from shmq.shared import roster
 from shmq.workers.role import Role
 
+HEEDED_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+"""What a role's process may be sent at any time; whoever forks it holds them back until run() can heed them."""
 REST_NS_MAX: Final = 100_000_000  # a signal that comes just before a sleep is heeded after it
 
 
@@ -36,6 +38,7 @@ class Runner:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, self._ask_reopen)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED_SIGNALS)
         self._role.start()
         ready = stopping = False
         while not (stopping and self._role.is_done):

@@ -12,9 +12,9 @@ import pytest
 from shmq.store.checkpoint import read_checkpoint
 from tests.support.member import Member
 from tests.support.ports import HOST, free_broker_port, free_port
-from tests.support.processes import STOP_DEADLINE_S, assert_gone
+from tests.support.processes import STOP_DEADLINE_S, Process, assert_gone
 from tests.support.remote import Remote
-from tests.support.shmq_process import ShmqBroker, run_supervisor
+from tests.support.shmq_process import READY_DEADLINE_S, SUPERVISOR, ShmqBroker, run_supervisor
 from tests.support.tree import tree_of
 from tests.support.waiting import eventually
 
@@ -116,6 +116,26 @@ def test_a_signal_ends_it_in_good_order(start: Start, number: int) -> None:
     again = start()
     assert bodies_of(again, len(bodies)) == bodies
     again.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("children", [0, 1, 4, 6])
+def test_a_signal_while_it_starts_ends_it_in_good_order(tmp_path: Path, children: int, number: int) -> None:
+    name, port = f"starting-{free_port()}", free_broker_port()
+    segment = Path(f"/dev/shm/shmq-{name}")
+    command: list[str | Path] = [
+        SUPERVISOR,
+        *("--store-root", tmp_path / "store", "--broker-name", name, "--set", "network_workers=2"),
+        *("--listen", f"{HOST}:{port}", "--namesrv-listen", f"{HOST}:{free_port()}"),
+    ]
+    logs = {"SHMQ_LOG_DIRECTORY": str(tmp_path / "logs")}
+    log_path = tmp_path / "supervisor.log"
+    with Process(command, log_path=log_path, environment=logs, in_own_group=True) as process:
+        eventually(lambda: segment.exists() and len(process.descendants()) >= children, READY_DEADLINE_S)
+        process.signal_group(number) if number == signal.SIGINT else process.signal(number)
+        assert process.wait_exit(STOP_DEADLINE_S) == 0, log_path.read_text()
+    assert not segment.exists()
+    assert not (tmp_path / "store" / "abort").exists()
 
 
 def test_a_second_signal_kills_what_does_not_end(start: Start) -> None:
