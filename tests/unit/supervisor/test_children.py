@@ -8,6 +8,7 @@ from shmq.memory import region
 from shmq.memory.words import load_word, store_word
 from shmq.shared import broker_memory, plan, roster
 from shmq.supervisor.children import EXIT_FAILED, Child, Children, run_once
+from shmq.workers.runner import Runner
 from tests.support.writer_ground import small_config
 
 ROW = plan.WRITER
@@ -195,6 +196,35 @@ def test_everybody_is_told_and_may_end_in_good_order(ground):
     ground.reap(restart=False)
     assert not child.has_failed
     assert ground.children.running == []
+
+
+class Idler:
+    """A role without a duty, which ends when it is told to."""
+
+    is_ready = is_done = True
+
+    def start(self):
+        return None
+
+    stop = close = start
+
+    def do_work(self, _now_ns):
+        return 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_before_a_role_has_begun_is_heeded_by_it(ground, number):
+    def run():
+        while not ground.written:
+            os.sched_yield()
+        return Runner("child", Idler(), ground.memory.roster_row(ROW)).run()
+
+    child = ground.spawn(run)
+    ground.children.tell(number)
+    ground.write(1)
+    ground.children.tell(signal.SIGTERM)
+    ground.reap(restart=False)
+    assert not child.has_failed
 
 
 @pytest.mark.parametrize("error", [StoreError("the disk is full"), ValueError("a mistake"), SystemExit(0)])
