@@ -135,22 +135,27 @@ def create_unnamed(config: Config) -> BrokerMemory:
 
 
 def owner_of(name: str) -> int | None:
-    """The living supervisor's pid; 0 where the segment is a leftover; None where there is none."""
+    """The living supervisor's pid; 0 where the segment is a leftover; None where there is none.
+
+    Raises:
+        SharedMemoryError: it belongs to another user.
+    """
     try:
-        memory = region.attach(name)
-    except SharedMemoryError:
-        return 0 if Path(region.FOLDER, name.lstrip("/")).exists() else None
-    if memory.size_bytes < header.SIZE:
-        return 0
+        if Path(region.FOLDER, name.lstrip("/")).stat().st_size < header.SIZE:
+            return 0
+    except FileNotFoundError:
+        return None
+    memory = region.attach(name)
     head = memory.records(0, 1, header.LAYOUT)[0]
     pid, started = int(head["pid"]), int(head["started"])
     return pid if roster.is_alive(pid, started) else 0
 
 
 def leftovers() -> list[str]:
-    """The names of segments of ours whose supervisor is gone."""
+    """The names of this user's segments whose supervisor is gone."""
     found = sorted(Path(region.FOLDER).glob(PREFIX.lstrip("/") + "*"))
-    return [name for path in found if owner_of(name := "/" + path.name) == 0]
+    ours = [path for path in found if path.stat().st_uid == os.geteuid()]
+    return [name for path in ours if owner_of(name := "/" + path.name) == 0]
 
 
 def _make_up(memory: Region, plan: Plan, config: Config, broker_epoch: int) -> BrokerMemory:

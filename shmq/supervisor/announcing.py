@@ -12,25 +12,38 @@ from typing import Final
 
 from shmq import __version__, logs
 from shmq.config.settings import Config
-from shmq.jit import compile_kernels
+from shmq.jit import cache_directory, compile_kernels
 from shmq.store.checkpoint import Checkpoint, CheckpointFile
-from shmq.supervisor.children import Child
+from shmq.supervisor.children import Child, run_once
 
 QUIET_SECONDS: Final = 1.0
 READY_LINE: Final = "shmq ready"
 
 
-def compile_all() -> None:
-    """Compile the kernels, or load them; say so where it takes time, as it does at the first start."""
-    begun = told = time.monotonic()
-    done = total = 0
+def compile_all(config: Config) -> None:
+    """Compile the kernels, or load them; say so where it takes time, as it does at the first start.
+
+    They are compiled in a process of its own: what the compiler leaves behind, some hundred megabytes, would be
+    copied into every worker by and by.
+    """
+    begun = time.monotonic()
+    if not cache_directory().exists():
+        run_once("compiler", config, _load_all)
+    count = _load_all()
+    elapsed_ms = int((time.monotonic() - begun) * 1000)
+    logs.get("supervisor").debug("kernels are ready", count=count, elapsed_ms=elapsed_ms)
+
+
+def _load_all() -> int:
+    """Compile what is not in the cache, load the rest; return how many kernels there are."""
+    told = time.monotonic()
+    total = 0
     for name, done, total in compile_kernels():
         now = time.monotonic()
         if now - told >= QUIET_SECONDS:
             told = now
             print(f"compiling kernels (first start): {done}/{total} {name}", file=sys.stderr, flush=True)  # noqa: T201 - for the person who waits
-    elapsed_ms = int((time.monotonic() - begun) * 1000)
-    logs.get("supervisor").debug("kernels are ready", count=total, elapsed_ms=elapsed_ms)
+    return total
 
 
 def announce(config: Config, running: Sequence[Child], elapsed_ms: int) -> None:

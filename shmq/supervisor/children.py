@@ -92,6 +92,7 @@ class Children:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED_SIGNALS)
         child.pid = pid
         child.restart_at_ns = 0
+        child.has_failed = False
         roster.note_start(row, pid)
 
     def reap(self, now_ns: int, *, restart: bool) -> list[Child]:
@@ -114,6 +115,12 @@ class Children:
         """Start again those whose delay is over."""
         for child in self.all:
             if child.restart_at_ns and child.restart_at_ns <= now_ns:
+                self.spawn(child)
+
+    def restart_waiting(self) -> None:
+        """Start those that wait for their delay, so that they can finish what a dead predecessor began."""
+        for child in self.all:
+            if child.restart_at_ns:
                 self.spawn(child)
 
     def next_restart_ns(self) -> int:

@@ -20,9 +20,11 @@ from shmq import logs
 from shmq.config.loading import Loaded
 from shmq.config.settings import Config
 from shmq.memory import region
+from shmq.memory.words import store_word
 from shmq.ring import doorbell
 from shmq.shared import broker_memory, header, plan
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.shared.commit import STORE_MS
 from shmq.store.checkpoint import CheckpointFile, read_checkpoint
 from shmq.store.recover import Tables, recover
 from shmq.store.store_files import (
@@ -77,7 +79,7 @@ def serve(loaded: Loaded) -> int:
         lock.wait_for_heirs(lambda pid: log.warning("waiting for a dead supervisor's children", pid=pid))
         listeners = _listeners(config)
         namesrv = [Listener(listen_on(config.namesrv_listen))] if config.namesrv_listens else []
-        announcing.compile_all()
+        announcing.compile_all(config)
         signals = Signals()  # from here on there is something to tidy up
         memory = broker_memory.create(config, time.time_ns())
         try:
@@ -135,6 +137,7 @@ class Supervisor:
         for path in recovered.set_aside:
             log.error("records that could not stay were copied aside", path=str(path))
         memory.watermarks.begin(recovered.trimmed, recovered.end, recovered.store_ms)
+        store_word(memory.place("writer") + STORE_MS, recovered.store_ms)  # store times never go back
 
     def _watch(self) -> int:
         """Until a signal says stop, or a child dies again and again."""
@@ -161,6 +164,7 @@ class Supervisor:
         self._memory.state = header.STOPPING
         for listener in (*self._grounds.broker_listeners, *self._grounds.namesrv_listeners):
             listener.socket.close()
+        self._children.restart_waiting()
         self._children.tell(signal.SIGTERM)
         deadline_ns = time.monotonic_ns() + self._config.stop_timeout_ms * 1_000_000
         while self._children.running:

@@ -147,15 +147,14 @@ class Service:
     def _go_on(self, caller: Caller, step: Callable[[], Outcome]) -> None:
         """Take the next step of a request, and do what it asks."""
         try:
-            outcome = step()
+            self._perform(caller, step())
         except RequestError as error:
-            outcome = Reply(caller.command.reply(ResponseCode(error.code), error.remark, error.fields))
+            answer = caller.command.reply(ResponseCode(error.code), error.remark, error.fields)
+            self._reply(caller, answer, ())
         except Exception as error:  # noqa: BLE001 - one request must not end the worker: logged and answered
             self._log.exception("request failed", code=caller.command.code)
-            outcome = Reply(
-                caller.command.reply(ResponseCode.SYSTEM_ERROR, f"{type(error).__name__}: {error}")
-            )
-        self._perform(caller, outcome)
+            remark = f"{type(error).__name__}: {error}"
+            self._reply(caller, caller.command.reply(ResponseCode.SYSTEM_ERROR, remark), ())
 
     def _perform(self, caller: Caller, outcome: Outcome) -> None:
         match outcome:

@@ -2,6 +2,7 @@
 
 import resource
 import struct
+from contextlib import contextmanager
 
 import pytest
 
@@ -85,18 +86,19 @@ def test_a_directory_that_cannot_be_made_is_a_store_error(files, tmp_path):
         files.open(0, QUEUE, 0, ENTRY)
 
 
-@pytest.fixture
+@contextmanager
 def no_room():
-    """No file may grow beyond 100 bytes, as on a full disk."""
+    """No file may grow beyond 100 bytes, as on a full disk; that of the test's own report neither."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("no_room")
 def test_a_full_disk_is_an_error_and_leaves_no_file(files, tmp_path):
-    with pytest.raises(StoreError, match="TopicTest"):
+    with pytest.raises(StoreError, match="TopicTest"), no_room():
         files.open(0, QUEUE, 0, ENTRY)
     assert names(tmp_path / "TopicTest" / "3") == []
     assert files.addresses[0] == 0
