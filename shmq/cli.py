@@ -23,6 +23,10 @@ from shmq.errors import ConfigError, ShmqError
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
 
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # else numpy starts threads, and a supervisor must have none
+
 _VERSION = click.version_option(__version__, message="%(prog)s %(version)s")
 
 

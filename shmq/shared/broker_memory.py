@@ -8,6 +8,7 @@ forked from the supervisor and inherit the mapping, so they need no name; coloca
 import grp
 import os
 import re
+import time
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,8 @@ from shmq.store.queue_table import QueueTable
 from shmq.store.watermarks import Watermarks
 
 PREFIX: Final = "/shmq-"
+MAKING_SECONDS_MAX: Final = 30
+"""Younger than this, a segment without an owner is one that its owner has not signed yet."""
 
 
 class BrokerMemory:
@@ -138,16 +141,18 @@ def owner_of(name: str) -> int | None:
     """The living supervisor's pid; 0 where the segment is a leftover; None where there is none.
 
     Raises:
-        SharedMemoryError: it belongs to another user.
+        SharedMemoryError: it belongs to another user, or is being made just now.
     """
     try:
-        if Path(region.FOLDER, name.lstrip("/")).stat().st_size < header.SIZE:
-            return 0
+        state = Path(region.FOLDER, name.lstrip("/")).stat()
     except FileNotFoundError:
         return None
-    memory = region.attach(name)
-    head = memory.records(0, 1, header.LAYOUT)[0]
-    pid, started = int(head["pid"]), int(head["started"])
+    pid = started = 0
+    if state.st_size >= header.SIZE:
+        head = region.attach(name).records(0, 1, header.LAYOUT)[0]
+        pid, started = int(head["pid"]), int(head["started"])
+    if pid == 0 and time.time() - state.st_mtime < MAKING_SECONDS_MAX:
+        raise SharedMemoryError(f"the shared memory {name} is being made by another supervisor")
     return pid if roster.is_alive(pid, started) else 0
 
 
@@ -155,7 +160,14 @@ def leftovers() -> list[str]:
     """The names of this user's segments whose supervisor is gone."""
     found = sorted(Path(region.FOLDER).glob(PREFIX.lstrip("/") + "*"))
     ours = [path for path in found if path.stat().st_uid == os.geteuid()]
-    return [name for path in ours if owner_of(name := "/" + path.name) == 0]
+    return [name for path in ours if _is_leftover(name := "/" + path.name)]
+
+
+def _is_leftover(name: str) -> bool:
+    try:
+        return owner_of(name) == 0
+    except SharedMemoryError:
+        return False
 
 
 def _make_up(memory: Region, plan: Plan, config: Config, broker_epoch: int) -> BrokerMemory:

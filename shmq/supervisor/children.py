@@ -185,8 +185,18 @@ def _become(child: Child, supervisor: int, config: Config) -> NoReturn:
         os._exit(code)
 
 
-def run_once(name: str, config: Config, run: Callable[[], Any]) -> bool:
-    """Fork, do one thing there, wait for its end; whether it went well."""
+def run_once(
+    name: str, config: Config, run: Callable[[], Any], wait: Callable[[], bool] | None = None
+) -> bool:
+    """Fork, do one thing there, wait for its end; whether it went well.
+
+    Args:
+        name: of the process.
+        config: the settings.
+        run: what to do.
+        wait: sleeps until something may have happened; whether the process is to be ended at once. Without it
+            this one waits for the other's end alone.
+    """
 
     def life() -> int:
         run()
@@ -199,8 +209,14 @@ def run_once(name: str, config: Config, run: Callable[[], Any]) -> bool:
     pid = os.fork()
     if pid == 0:
         _become(child, supervisor, config)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status) == 0
+    flags = 0 if wait is None else os.WNOHANG
+    while True:
+        ended, status = os.waitpid(pid, flags)
+        if ended:
+            return os.waitstatus_to_exitcode(status) == 0
+        if wait is not None and wait():
+            os.kill(pid, signal.SIGKILL)
+            flags = 0
 
 
 def _exit_text(code: int) -> str:

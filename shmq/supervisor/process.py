@@ -103,17 +103,21 @@ class Supervisor:
         self._children = Children(grounds.config, grounds.memory)
         self._signals = signals
         self._is_announced = False
+        self._early_stops = 0
+        self._recover_by_ns = 0
 
     def run(self) -> int:
         """Recover the store, run the roles, stop."""
         paths = self._grounds.paths
         was_clean = not was_left_open(paths)
         mark_open(paths)
-        if not run_once("recovery", self._config, lambda: self._recover(was_clean)):
+        if not run_once("recovery", self._config, lambda: self._recover(was_clean), self._must_recovery_end):
             self._log.error("the store could not be opened; nothing was started")
-            if was_clean:
+            if was_clean and not self._early_stops:
                 mark_closed(paths)
             return EXIT_FAILED
+        if self._early_stops:
+            return self._close_store()
         for placement in placements(self._grounds):
             child = Child(placement.name, placement.row, partial(placement.run, self._grounds))
             self._children.all.append(child)
@@ -121,6 +125,15 @@ class Supervisor:
         self._memory.state = header.RUNNING
         code = self._watch()
         return self._stop() or code
+
+    def _must_recovery_end(self) -> bool:
+        """Sleep a while; whether recovery is to be killed: told to stop twice, or once and long ago."""
+        self._signals.wait(TICK_SECONDS)
+        now_ns = time.monotonic_ns()
+        if self._take_stop_signal():
+            self._early_stops += 1
+            self._recover_by_ns = now_ns + self._config.stop_timeout_ms * 1_000_000
+        return self._early_stops > 1 or (self._early_stops == 1 and now_ns >= self._recover_by_ns)
 
     def _recover(self, was_clean: bool) -> None:
         memory, config = self._memory, self._config

@@ -51,6 +51,8 @@ LETTERS_PER_ROUND: Final = 256
 DELAYS_MS: Final = 100
 EXPIRE_MS: Final = 10_000
 FAREWELL_PATIENCE_MS: Final = 1500
+GATHER_MS: Final = 2000
+"""How long requests wait at most until every worker has announced its clients."""
 
 
 class Conductor:
@@ -82,6 +84,8 @@ class Conductor:
         self._due: list[tuple[int, int, Callable[[int], None]]] = []
         self._is_stopping = False
         self._farewell_by_ms = 0
+        self._unannounced = set(workers)
+        self._gather_by_ms = 0
 
     def start(self) -> None:
         """Take up the documents and tables, and have the workers announce themselves."""
@@ -110,6 +114,7 @@ class Conductor:
         self._every(config.consumer_offset_flush_interval_ms, now_ms, self._save_offsets)
         self._every(config.delay_offset_flush_interval_ms, now_ms, self._save_delays)
         self._every(EXPIRE_MS, now_ms, self._expire)
+        self._gather_by_ms = now_ms + GATHER_MS
         for inbox, outbox in zip(self._inboxes, self._outboxes, strict=True):
             inbox.skip_all()  # whoever sent that will be asked to say it again
             outbox.post(Kind.RESTARTED, 0)
@@ -124,7 +129,9 @@ class Conductor:
         """Answer letters, then do what is due."""
         now_ms = wall_ms()
         self._server.poll(0, wall_ms)
-        work = sum(self._read_letters(worker, now_ms) for worker in range(len(self._inboxes)))
+        gathering = self._is_gathering(now_ms)
+        heard = self._unannounced if gathering else range(len(self._inboxes))
+        work = sum(self._read_letters(worker, now_ms) for worker in tuple(heard))
         work += self._appender.collect(now_ms)
         work += self._do_due(now_ms)
         work += self._registering.poll(now_ms)
@@ -178,7 +185,17 @@ class Conductor:
         for letter in self._inboxes[worker].letters(LETTERS_PER_ROUND):
             self._take(worker, letter, now_ms)
             read += 1
+            if letter.kind == Kind.ANNOUNCED and self._is_gathering(now_ms):
+                break
         return read
+
+    def _is_gathering(self, now_ms: int) -> bool:
+        """Whether, after a start, some worker has yet to announce its clients.
+
+        Until then the others' requests wait: an answer would tell of half the clients, and a consumer that
+        shares queues by it would take too many.
+        """
+        return bool(self._unannounced) and now_ms < self._gather_by_ms
 
     def _take(self, worker: int, letter: Letter, now_ms: int) -> None:
         outbox = self._outboxes[worker]
@@ -192,6 +209,8 @@ class Conductor:
                 channel = Channel(worker, self._epochs[worker], connection)
                 serial = letter.tag if letter.kind == Kind.REQUEST else None
                 self._serve(channel, peer, frame, serial, now_ms)
+            case Kind.ANNOUNCED:
+                self._unannounced.discard(worker)
             case Kind.ASK:
                 answered = handle_question(self._state, orjson.loads(letter.payload), now_ms)
                 self._perform_effects()

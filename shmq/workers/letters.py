@@ -6,6 +6,7 @@
     REQUEST                      serial          peer, connection, frame: a client's control request
     ANNOUNCE                     connection      peer, connection, frame: a heartbeat heard before; no answer
     RESPONSE                     connection      frame: a client answered what the broker asked
+    ANNOUNCED                    worker's epoch  nothing: all whom it serves have been announced
     CLOSED                       connection      nothing
     ASK                          serial          a question (JSON)
 
@@ -52,6 +53,7 @@ class Kind(IntEnum):
     RESPONSE = 5
     CLOSED = 6
     ASK = 7
+    ANNOUNCED = 8
     WELCOME = 16
     UPDATE = 17
     COMPLETE = 18

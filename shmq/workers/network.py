@@ -101,6 +101,7 @@ class NetworkWorker:
             self._replica, self._server, self._appender, self._outbox, self._epoch, self._log
         )
         self._outbox.post(Kind.HELLO, self._epoch)
+        self._outbox.post(Kind.ANNOUNCED, self._epoch)
         self._outbox.flush()
 
     @property
@@ -212,6 +213,7 @@ class NetworkWorker:
             if client is not None and client.heartbeat is not None:
                 packed = pack_request(connection.id, client.peer, client.heartbeat)
                 self._outbox.post(Kind.ANNOUNCE, connection.id, packed)
+        self._outbox.post(Kind.ANNOUNCED, self._epoch)
         self._service.tell_again()
 
     def _introduce(self, connection: Connection) -> Client:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -114,12 +115,18 @@ def test_a_leftover_is_replaced(config, name):
     assert name not in broker_memory.leftovers()
 
 
-def test_a_segment_of_which_nothing_is_made_up_is_a_leftover(name):
-    Path(region.FOLDER, name[1:]).touch(mode=0o600)
+@pytest.mark.parametrize("size_bytes", [0, 8, 8192])
+def test_an_unsigned_segment_is_being_made_and_a_leftover_when_that_takes_too_long(name, size_bytes):
+    path = Path(region.FOLDER, name[1:])
+    path.touch(mode=0o600)
+    os.truncate(path, size_bytes)
+    with pytest.raises(SharedMemoryError, match="is being made"):
+        broker_memory.owner_of(name)
+    assert name not in broker_memory.leftovers()
+    long_ago = time.time() - broker_memory.MAKING_SECONDS_MAX - 1
+    os.utime(path, (long_ago, long_ago))
     assert broker_memory.owner_of(name) == 0
-    region.unlink(name)
-    region.create(name, 8)
-    assert broker_memory.owner_of(name) == 0
+    assert name in broker_memory.leftovers()
 
 
 def test_a_segment_that_does_not_exist_has_no_owner(name):

@@ -2,8 +2,10 @@
 
 import os
 
+import orjson
 import pytest
 
+from shmq.broker.questions import ask_group
 from shmq.memory.block import address_of
 from shmq.shared import plan, roster
 from shmq.store.store_files import StorePaths
@@ -20,13 +22,16 @@ class Ground(WriterGround):
         super().__init__(root, namesrv_listen="off", listen=f"127.0.0.1:{free_port()}")
         self.paths.config.mkdir(parents=True)
         memory = self.memory
-        up, down = memory.bytes_of("up/0"), memory.bytes_of("down/0")
-        self.outbox = Outbox(
-            up, address_of(up), self.config.letter_ring_bytes, memory.bell(plan.BELL_CONDUCTOR)
-        )
+        down = memory.bytes_of("down/0")
+        self.outbox = self.outbox_of(0)
         self.inbox = Inbox(down, address_of(down))
         self.bell = os.eventfd(0, os.EFD_NONBLOCK)
         self.conductor = Conductor(self.config, memory, StorePaths.of(self.config), self.bell)
+
+    def outbox_of(self, worker):
+        up = self.memory.bytes_of(f"up/{worker}")
+        bell = self.memory.bell(plan.BELL_CONDUCTOR)
+        return Outbox(up, address_of(up), self.config.letter_ring_bytes, bell)
 
     def kinds(self):
         return [each.kind for each in self.inbox.letters(10_000)]
@@ -78,3 +83,22 @@ def test_it_is_done_when_the_workers_are_gone_and_their_letters_read(ground):
     assert not ground.conductor.is_done
     ground.conductor.do_work(0)
     assert ground.conductor.is_done
+
+
+def test_requests_wait_until_every_worker_has_announced_its_clients(tmp_path):
+    ground = Ground(tmp_path)
+    ground.conductor.start()
+    other = ground.outbox_of(1)
+    for number, outbox in enumerate((ground.outbox, other)):
+        outbox.post(Kind.HELLO, number + 1)
+    ground.outbox.post(Kind.ANNOUNCED, 1)
+    ground.outbox.post(Kind.ASK, 7, [orjson.dumps(ask_group("readers"))])
+    for _ in range(3):
+        ground.conductor.do_work(0)
+    assert Kind.ANSWERED not in ground.kinds()
+    other.post(Kind.ANNOUNCED, 2)
+    for _ in range(2):
+        ground.conductor.do_work(0)
+    assert ground.kinds()[-1] == Kind.ANSWERED
+    ground.conductor.close()
+    os.close(ground.bell)
