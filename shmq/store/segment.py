@@ -43,10 +43,11 @@ class Segment:
         self.start = start
         self.size_bytes = os.fstat(descriptor).st_size
         self.end = start + self.size_bytes
-        self.descriptor = descriptor
+        self.descriptor = -1  # until everything is in place
         protection = mmap.PROT_READ | mmap.PROT_WRITE if writable else mmap.PROT_READ
         self._mapping = mmap.mmap(descriptor, self.size_bytes, prot=protection)
         self.view = memoryview(self._mapping)
+        self.descriptor = descriptor
         self.address = int(np.frombuffer(self._mapping, dtype=np.uint8).ctypes.data)
 
     @classmethod
@@ -91,6 +92,9 @@ class Segment:
             # An older kernel. Reading changes nothing under the writer's hands, and brings in what is on disk.
             for at in range(begin, end, mmap.PAGESIZE):
                 _ = self.view[at]
+
+    def __del__(self) -> None:
+        self.close()  # who forgets a segment keeps no descriptor
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
