@@ -10,7 +10,6 @@ flushed and dispatched, so the checkpoint is written for the last time and the m
 """
 
 import os
-import resource
 import signal
 import time
 from functools import partial
@@ -41,7 +40,7 @@ from shmq.supervisor import announcing
 from shmq.supervisor.children import Child, Children, run_once
 from shmq.supervisor.signals import STOP_SIGNALS, Signals
 from shmq.workers.connection import Listener
-from shmq.workers.listening import listen_on
+from shmq.workers.listening import allow_many_descriptors, listen_on
 from shmq.workers.placement import Grounds, placements
 
 EXIT_OK: Final = 0
@@ -71,7 +70,7 @@ def serve(loaded: Loaded) -> int:
             "the console is not built yet: nothing listens there", console_listen=config.console_listen
         )
     started_ns = time.monotonic_ns()
-    _raise_descriptor_limit()
+    allow_many_descriptors()
     paths = StorePaths.of(config)
     check_layout(paths)
     lock = StoreLock(paths)
@@ -231,12 +230,6 @@ def _listeners(config: Config) -> list[Listener]:
     if config.vip_listen_enable:
         bound.append(Listener(listen_on(config.vip_listen), is_vip=True))
     return bound
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow ourselves as many open files as we may have: each connection and each queue file is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _make_bells(memory: BrokerMemory) -> dict[int, int]:

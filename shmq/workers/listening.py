@@ -1,5 +1,6 @@
 """Listening sockets: bound before anything else starts, so that a taken port is an error of configuration."""
 
+import resource
 import socket
 from typing import Final
 
@@ -37,3 +38,9 @@ def listen_on(address: str, *, shared: bool = False) -> socket.socket:
         listening.close()
         raise ConfigError(f"cannot listen on {address}: {error.strerror}") from error
     return listening
+
+
+def allow_many_descriptors() -> None:
+    """Allow this process as many open files as it may have: each connection is one, and each queue file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -27,7 +27,7 @@ from shmq.store.documents import Document
 from shmq.wire.command import Command, decode, encode
 from shmq.wire.frame import FRAME_BYTES_MAX, Frame
 from shmq.workers.connection import Connection, Limits, Listener
-from shmq.workers.listening import listen_on
+from shmq.workers.listening import allow_many_descriptors, listen_on
 from shmq.workers.pushing import Pusher
 from shmq.workers.sockets import SocketServer
 
@@ -207,6 +207,7 @@ def serve_alone(listen: str, kv_path: str = "", log_directory: str = "", log_lev
     """
     logs.start("namesrv", log_directory, log_level)
     log = logs.get(__name__)
+    allow_many_descriptors()
     listening = listen_on(listen)
     host, port = listening.getsockname()[:2]
     registrar = Registrar([Listener(listening)], RegistrarSettings(kv_path=kv_path), log)
