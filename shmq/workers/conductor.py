@@ -50,6 +50,7 @@ from shmq.workers.sockets import SocketServer
 LETTERS_PER_ROUND: Final = 256
 DELAYS_MS: Final = 100
 EXPIRE_MS: Final = 10_000
+SAVE_AGAIN_MS: Final = 1000
 FAREWELL_PATIENCE_MS: Final = 1500
 GATHER_MS: Final = 2000
 """How long requests wait at most until every worker has announced its clients."""
@@ -81,6 +82,7 @@ class Conductor:
         self._opaque = 0
         self._unsaved: set[DocumentName] = set()
         self._saved: dict[DocumentName, Any] = {}
+        self._save_again_ms = 0
         self._due: list[tuple[int, int, Callable[[int], None]]] = []
         self._is_stopping = False
         self._farewell_by_ms = 0
@@ -306,15 +308,19 @@ class Conductor:
                     self._outboxes[channel.worker].post(Kind.CLOSE, channel.connection, [reason])
 
     def _save(self) -> None:
-        """Write the documents that changed; what cannot be written is tried again with the next change."""
+        """Write the documents that changed; what cannot be written is tried again a little later."""
+        now_ms = wall_ms()
+        if now_ms < self._save_again_ms and not self._is_stopping:
+            return
         for name in sorted(self._unsaved):
             try:
-                content = self._state.document(name, wall_ms())
+                content = self._state.document(name, now_ms)
                 if content != self._saved.get(name):
                     self._documents[name].persist(content)
                     self._saved[name] = content
             except StoreError as error:
                 self._log.error("a document could not be saved", name=name, reason=str(error))
+                self._save_again_ms = now_ms + SAVE_AGAIN_MS
                 continue
             self._unsaved.discard(name)
 

@@ -4,6 +4,7 @@ import os
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from shmq.broker.questions import ask_group
 from shmq.memory.block import address_of
@@ -102,3 +103,24 @@ def test_requests_wait_until_every_worker_has_announced_its_clients(tmp_path):
     assert ground.kinds()[-1] == Kind.ANSWERED
     ground.conductor.close()
     os.close(ground.bell)
+
+
+def test_a_document_that_cannot_be_saved_is_tried_again_later(ground):
+    ground.outbox.post(Kind.HELLO, 1)
+    ground.outbox.post(Kind.ANNOUNCED, 1)
+    other = ground.outbox_of(1)
+    other.post(Kind.HELLO, 1)
+    other.post(Kind.ANNOUNCED, 1)
+    path = ground.paths.config / "subscriptionGroup.json"
+    path.with_name(path.name + ".new").mkdir()  # what is to be written there cannot be
+    ground.outbox.post(Kind.ASK, 7, [orjson.dumps(ask_group("readers"))])
+    with capture_logs() as lines:
+        for _ in range(20):
+            ground.conductor.do_work(0)
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == [
+        "a document could not be saved"
+    ]
+    path.with_name(path.name + ".new").rmdir()
+    ground.conductor.stop()  # does not wait for the time to come
+    ground.conductor.do_work(0)
+    assert "readers" in path.read_text()
