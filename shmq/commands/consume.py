@@ -16,8 +16,8 @@ import orjson
 from shmq.client.consumer import PullConsumer
 from shmq.client.errors import ClientError, may_pass
 from shmq.client.message import Delivery
-from shmq.client.producer import NAMESRV_DEFAULT
 from shmq.client.pulling import ConsumerSettings
+from shmq.commands.options import namesrv_option
 from shmq.commands.reporting import reporting
 from shmq.wire.consume_headers import PULL_COUNT_DEFAULT
 
@@ -26,15 +26,7 @@ _POLL_S: Final = 1.0
 
 @click.command()
 @click.argument("topic")
-@click.option(
-    "--namesrv",
-    metavar="LIST",
-    envvar="NAMESRV_ADDR",
-    default=NAMESRV_DEFAULT,
-    show_default=True,
-    show_envvar=True,
-    help="Name servers, host:port;host:port.",
-)
+@namesrv_option
 @click.option("--group", metavar="NAME", help="Consume in this group: go on where it was, and commit.")
 @click.option(
     "--from-beginning", is_flag=True, help="Start at the first message where there is no committed offset."

@@ -11,8 +11,9 @@ from itertools import repeat
 import click
 
 from shmq.client.message import Message, SendResult, SendStatus
-from shmq.client.producer import NAMESRV_DEFAULT, Producer
+from shmq.client.producer import Producer
 from shmq.client.sending import ProducerSettings
+from shmq.commands.options import namesrv_option
 from shmq.commands.reporting import reporting
 
 _GROUP = "shmq-produce"
@@ -20,15 +21,7 @@ _GROUP = "shmq-produce"
 
 @click.command()
 @click.argument("topic")
-@click.option(
-    "--namesrv",
-    metavar="LIST",
-    envvar="NAMESRV_ADDR",
-    default=NAMESRV_DEFAULT,
-    show_default=True,
-    show_envvar=True,
-    help="Name servers, host:port;host:port.",
-)
+@namesrv_option
 @click.option("--body", metavar="TEXT", help="Send this text instead of the lines of standard input.")
 @click.option("-k", "--keys", metavar="KEYS", default="", help="Keys of each message, joined by blanks.")
 @click.option("-t", "--tag", metavar="TAG", help="Tag of each message.")

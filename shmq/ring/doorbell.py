@@ -14,6 +14,7 @@ so a number means the same in each of them. An owner killed in its sleep leaves 
 is then rung for nobody, and the flag is clear again.
 """
 
+import os
 from typing import Final
 
 from shmq.jit import kernel
@@ -85,6 +86,14 @@ def want(bell: int, news: int) -> None:
     """State for which news the owner is to be woken."""
     store_relaxed(bell + INTEREST, news)
     full_fence()
+
+
+def hear(descriptor: int) -> None:
+    """Take note that an eventfd bell was rung, so that epoll reports the next ring and not this one again."""
+    try:
+        os.eventfd_read(descriptor)
+    except BlockingIOError:
+        return  # somebody rang twice and it was read once
 
 
 def sleep(bell: int, timeout_ns: int) -> None:

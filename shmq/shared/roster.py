@@ -14,6 +14,8 @@ A pid alone may be another's by now: pid and start time together are a process.
 """
 
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +41,13 @@ COUNTERS: Final = offset_of(LAYOUT, "counters")
 STARTING: Final = 0
 READY: Final = 1
 STOPPING: Final = 2
+
+_LIFE_SHIFT: Final = 40
+
+
+def serials(epoch: int) -> Iterator[int]:
+    """Numbers that no other life of a process gives: what is addressed to a predecessor is nobody's."""
+    return count((epoch << _LIFE_SHIFT) + 1)
 
 
 def start_time_of(pid: int) -> int:

@@ -20,14 +20,13 @@ from typing import Final
 from shmq.broker.outcome import Append, Appended, PutStatus
 from shmq.ring import spsc
 from shmq.ring.doorbell import ring_bell
-from shmq.shared import submission
+from shmq.shared import roster, submission
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.plan import BELL_WRITER
 from shmq.store import record
 
 _HEAD: Final = struct.Struct("<iiii")
 _COMPLETION: Final = struct.Struct("<iiqqq")
-_LIFE_SHIFT: Final = 40
 
 assert _HEAD.size == submission.HEAD_SIZE
 assert _COMPLETION.size == submission.COMPLETION_SIZE
@@ -67,7 +66,7 @@ class Appender:
         self._watermarks = memory.watermarks
         self._is_sync_flush = is_sync_flush
         self._waits = waits
-        self._serial = epoch << _LIFE_SHIFT
+        self._serials = roster.serials(epoch)
         self._pending: dict[int, _Pending] = {}
         self._payload_bytes_max = spsc.payload_bytes_max(spsc.capacity_of(self._ring))
         self._full: deque[_Waiting] = deque()
@@ -136,9 +135,9 @@ class Appender:
         for each, size in zip(append.records, sizes, strict=True):
             record.encode_into(each, self._view, at)
             at += size
-        self._serial += 1
-        self._pending[self._serial] = _Pending(sizes, append.wait_flush, then)
-        after = spsc.fill_head(self._ring, position, size_bytes, submission.SUBMISSION, self._serial)
+        serial = next(self._serials)
+        self._pending[serial] = _Pending(sizes, append.wait_flush, then)
+        after = spsc.fill_head(self._ring, position, size_bytes, submission.SUBMISSION, serial)
         spsc.publish(self._ring, after)
         self._has_news = True
         return True

@@ -158,7 +158,7 @@ class CommitWriter:
             self._log.warning("taking messages again")
             self._refusing = ""
         commit.close_file(self._places)
-        self._flusher.retire(self._segment, following)
+        self._flusher.retire(following)
         self._take_up(following)
         return True
 

@@ -9,8 +9,8 @@ has every worker announce itself and its clients, and answers again what was ask
 request it had carried out may so be carried out twice; all of them bear that.
 """
 
-import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -99,7 +99,7 @@ class Conductor:
         self._appender = Appender(memory, sender, own_epoch, is_sync, waits)
         limits = Limits(config.frame_bytes_max, config.output_bytes_max, 0, config.connection_idle_ms)
         self._server = SocketServer([], limits, self._log)
-        self._server.watch(self._bell_descriptor, self._hear_bell)
+        self._server.watch(self._bell_descriptor, partial(doorbell.hear, self._bell_descriptor))
         self._documents = {
             name: Document[Any](self._paths.config / name, fastjson.loads, _render) for name in DocumentName
         }
@@ -374,12 +374,6 @@ class Conductor:
             return list(topics), topics.version
         found = map(topics.get, names)
         return [each for each in found if each is not None], topics.version
-
-    def _hear_bell(self) -> None:
-        try:
-            os.eventfd_read(self._bell_descriptor)
-        except BlockingIOError:
-            return  # somebody rang twice and it was read once
 
 
 def _render(value: Any) -> bytes:

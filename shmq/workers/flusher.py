@@ -104,7 +104,7 @@ class Flusher:
             raise prepared
         return prepared
 
-    def retire(self, _full: Segment, following: Segment) -> None:
+    def retire(self, following: Segment) -> None:
         """The writer goes on in the next file; the full one is let go when it is flushed."""
         self._changes.put(following)
         self._request_next(following.end)

@@ -7,8 +7,8 @@ Killed, its connections drop and its clients reconnect; what it had published is
 successor says hello with a new epoch, and takes no connection before the conductor has told it everything.
 """
 
-import os
 import random
+from functools import partial
 from typing import Final
 
 from shmq import logs
@@ -96,7 +96,7 @@ class NetworkWorker:
             config.frame_bytes_max, config.output_bytes_max, config.connections_max, config.connection_idle_ms
         )
         self._server = SocketServer([], limits, self._log)
-        self._server.watch(self._bell_descriptor, self._hear_bell)
+        self._server.watch(self._bell_descriptor, partial(doorbell.hear, self._bell_descriptor))
         self._service = Service(
             self._replica, self._server, self._appender, self._outbox, self._epoch, self._log
         )
@@ -257,9 +257,3 @@ class NetworkWorker:
             self._housekeeping_at_ms = now_ms + HOUSEKEEPING_MS
             self._server.expire_idle(now_ms)
             self._replica.reader.forget_below(self._memory.watermarks.trimmed)
-
-    def _hear_bell(self) -> None:
-        try:
-            os.eventfd_read(self._bell_descriptor)
-        except BlockingIOError:
-            return  # somebody rang twice and it was read once

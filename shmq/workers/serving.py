@@ -7,8 +7,7 @@ client that went away costs nothing: what is sent to a closed connection is drop
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -16,6 +15,7 @@ from shmq.broker.outcome import Answered, Append, Appended, Ask, Outcome, Park, 
 from shmq.broker.replica import Replica
 from shmq.broker.requests import REQUESTS, Plane, Request
 from shmq.errors import PeerError, RequestError
+from shmq.shared import roster
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command, decode, encode, encode_head
 from shmq.wire.frame import Frame
@@ -25,8 +25,6 @@ from shmq.workers.letters import Kind, Outbox, pack_frame, pack_request
 from shmq.workers.parking import Parked, Parking
 from shmq.workers.runner import wall_ms
 from shmq.workers.sockets import SocketServer
-
-_LIFE_SHIFT: Final = 40
 
 
 @dataclass(slots=True)
@@ -77,7 +75,7 @@ class Service:
         self._appender = appender
         self._outbox = outbox
         self._log = log
-        self._serials = count((epoch << _LIFE_SHIFT) + 1)
+        self._serials = roster.serials(epoch)
         self.outstanding = Outstanding()
         self.parking = Parking(replica.reader.queues.max)
         self.served = 0

@@ -25,7 +25,7 @@ SETTINGS: Final = {
 def broker(tmp_path: Path) -> Iterator[ShmqBroker]:
     started = ShmqBroker(tmp_path, settings=SETTINGS)
     yield started
-    started.kill()
+    started.discard()
 
 
 def process_named(broker: ShmqBroker, name: str) -> psutil.Process:
@@ -71,4 +71,4 @@ def test_the_death_of_all_processes_at_once_loses_nothing_acknowledged(
                 assert_all_there(broker.address, "kill-all", acknowledged)
                 broker.stop()
         finally:
-            broker.kill()
+            broker.discard()

@@ -116,7 +116,7 @@ def test_the_next_file_is_made_ready_and_goes_again_if_it_is_not_needed(ground):
     ground.start()
     segment = ground.flusher.take_next(FILE_BYTES)
     assert (segment.start, segment.end) == (FILE_BYTES, 2 * FILE_BYTES)
-    ground.flusher.retire(ground.writer_part.segment, segment)
+    ground.flusher.retire(segment)
     ground.flusher.stop()
     assert list_starts(ground.paths.commitlog, FILE_BYTES) == [0, FILE_BYTES]
 
@@ -163,7 +163,7 @@ def test_files_are_flushed_as_the_log_goes_on_in_the_next(ground):
         ground.append(8000)
         following = ground.flusher.take_next(start + FILE_BYTES)
         ground.writer_part.close_file()
-        ground.flusher.retire(ground.writer_part.segment, following)
+        ground.flusher.retire(following)
         ground.writer_part.segment = following
     ground.append(100)
     ground.wait_flushed(4 * FILE_BYTES + 100)
