@@ -22,4 +22,3 @@ def test_a_new_supervisor_follows_a_dead_one_at_once(tmp_path: Path) -> None:
                 broker.stop()
         finally:
             broker.process.wait_exit(30)
-            broker.discard()
