@@ -38,6 +38,37 @@ _syscall: Any = (
 )
 
 
+_libc.malloc.restype = _libc.realloc.restype = ctypes.c_void_p
+
+
+def _allocate_from_python(size_bytes: int) -> int:
+    return _libc.malloc(ctypes.c_size_t(size_bytes)) or 0
+
+
+def _resize_from_python(address: int, size_bytes: int) -> int:
+    return _libc.realloc(ctypes.c_void_p(address), ctypes.c_size_t(size_bytes)) or 0
+
+
+def _release_from_python(address: int) -> None:
+    _libc.free(ctypes.c_void_p(address))
+
+
+allocate: Any = (
+    types.ExternalFunction("malloc", types.int64(types.int64)) if JIT_ENABLED else _allocate_from_python
+)
+"""Memory of this process alone, by its address; 0 where there is none left. For kernels."""
+resize: Any = (
+    types.ExternalFunction("realloc", types.int64(types.int64, types.int64))
+    if JIT_ENABLED
+    else _resize_from_python
+)
+"""The same memory with another size, perhaps elsewhere; 0, and nothing changed, where there is none left."""
+release: Any = (
+    types.ExternalFunction("free", types.void(types.int64)) if JIT_ENABLED else _release_from_python
+)
+"""Give allocated memory back; 0 is nothing."""
+
+
 @kernel
 def _futex(word: int, operation: int, value: int, timeout: int) -> int:
     return int(_syscall(_FUTEX, word, operation, value, timeout, 0, 0))
