@@ -1,0 +1,173 @@
+"""Layout and kernels: a request as kernels see it: the header's numbers, and where the text of each field lies.
+
+    offset  size  field         meaning
+    ------  ----  ------------  -------------------------------------------------------------------
+         0     8  code
+         8     8  flag
+        16     8  opaque
+        24     8  version
+        32     8  encoding      JSON or BINARY
+        40     8  body          address
+        48     8  body_bytes
+        56     8  present       a bit for each field that is there, by its id
+        64     8  arena_used    bytes of the arena that hold unescaped text
+       128  1024  texts         (address, size) of each field's text, by its id; only where it is present
+      1152
+
+Private to a network worker, made anew by each `parsing.parse`, and good until the next one: a text lies in the
+frame itself, or unescaped in the arena behind this block, which holds as much as the longest header taken. A text
+is valid UTF-8. Ids 0 to 13 are the one-letter names of a send; the others have a name in full.
+"""
+
+from typing import Final
+
+from shmq.jit import kernel
+from shmq.memory.endian import load_native_i64, load_u8
+from shmq.memory.layout import layout, offset_of
+
+LAYOUT: Final = layout(
+    1152,
+    code=(0, "<i8"),
+    flag=(8, "<i8"),
+    opaque=(16, "<i8"),
+    version=(24, "<i8"),
+    encoding=(32, "<i8"),
+    body=(40, "<i8"),
+    body_bytes=(48, "<i8"),
+    present=(56, "<i8"),
+    arena_used=(64, "<i8"),
+    texts=(128, "(64,2)<i8"),
+)
+CODE: Final = offset_of(LAYOUT, "code")
+FLAG: Final = offset_of(LAYOUT, "flag")
+OPAQUE: Final = offset_of(LAYOUT, "opaque")
+VERSION: Final = offset_of(LAYOUT, "version")
+ENCODING: Final = offset_of(LAYOUT, "encoding")
+BODY: Final = offset_of(LAYOUT, "body")
+BODY_BYTES: Final = offset_of(LAYOUT, "body_bytes")
+PRESENT: Final = offset_of(LAYOUT, "present")
+ARENA_USED: Final = offset_of(LAYOUT, "arena_used")
+TEXTS: Final = offset_of(LAYOUT, "texts")
+ARENA: Final = LAYOUT.itemsize
+
+HEADER_BYTES_MAX: Final = 1 << 17
+"""A longer header is Python's."""
+SPARE_BYTES: Final = 64
+"""So much behind a frame can be read, and behind the arena's text be written, whatever it holds."""
+SIZE: Final = ARENA + HEADER_BYTES_MAX + SPARE_BYTES
+
+JSON: Final = 0
+BINARY: Final = 1
+
+A: Final = 0
+B: Final = 1
+C: Final = 2
+D: Final = 3
+E: Final = 4
+F: Final = 5
+G: Final = 6
+H: Final = 7
+I: Final = 8  # noqa: E741 - the names that the wire gives them
+J: Final = 9
+K: Final = 10
+L: Final = 11
+M: Final = 12
+N: Final = 13
+CONSUMER_GROUP: Final = 16
+TOPIC: Final = 17
+QUEUE_ID: Final = 18
+QUEUE_OFFSET: Final = 19
+MESSAGE_COUNT_MAX: Final = 20
+SYS_FLAG: Final = 21
+COMMIT_OFFSET: Final = 22
+SUSPEND_TIMEOUT_MS: Final = 23
+SUBSCRIPTION: Final = 24
+SUBSCRIPTION_VERSION: Final = 25
+EXPRESSION_TYPE: Final = 26
+MESSAGE_BYTES_MAX: Final = 27
+REQUEST_SOURCE: Final = 28
+PROXY_CLIENT_ID: Final = 29
+BROKER_NAME: Final = 30
+ZERO_IF_NOT_FOUND: Final = 31
+
+ABSENT: Final = -1
+
+_INT32_MAX: Final = (1 << 31) - 1
+_ZERO, _PLUS, _MINUS = b"0+-"
+_TRUE: Final = 0x65757274  # "true", native
+_DIGITS_MAX: Final = 18  # surely of an int64; longer numbers are Python's
+
+
+@kernel
+def has(request: int, field_id: int) -> bool:
+    """Whether a field is there; it may be empty."""
+    return (load_native_i64(request + PRESENT) >> field_id) & 1 != 0
+
+
+@kernel
+def field(request: int, field_id: int) -> tuple[int, int]:
+    """Address and size of a field's text; the size is ABSENT where there is none."""
+    if not has(request, field_id):
+        return 0, ABSENT
+    at = request + TEXTS + 16 * field_id
+    return load_native_i64(at), load_native_i64(at + 8)
+
+
+@kernel
+def int64_of(request: int, field_id: int) -> tuple[bool, int]:
+    """The number that a field holds; False where it is absent, empty, no number, or longer than 18 digits."""
+    address, size_bytes = field(request, field_id)
+    return integer(address, size_bytes)
+
+
+@kernel
+def int32_of(request: int, field_id: int) -> tuple[bool, int]:
+    """The number of 32 bits that a field holds; False where it is absent, empty, or none."""
+    address, size_bytes = field(request, field_id)
+    is_number, number = integer(address, size_bytes)
+    return is_number and -_INT32_MAX - 1 <= number <= _INT32_MAX, number
+
+
+@kernel
+def boolean_of(request: int, field_id: int, default: bool) -> bool:
+    """Whether a field says `true` in any case; the default where it is absent or empty."""
+    address, size_bytes = field(request, field_id)
+    if size_bytes <= 0:
+        return default
+    return is_true(address, size_bytes)
+
+
+@kernel
+def is_true(address: int, size_bytes: int) -> bool:
+    """Whether a text is `true` in any case."""
+    if size_bytes != 4:
+        return False
+    at = 0
+    while at < 4:
+        if load_u8(address + at) | 0x20 != (_TRUE >> (8 * at)) & 0xFF:
+            return False
+        at += 1
+    return True
+
+
+@kernel
+def integer(address: int, size_bytes: int) -> tuple[bool, int]:
+    """The number that a text is, as Java reads it; False where it is none, or longer than 18 digits."""
+    at = address
+    end = address + size_bytes
+    is_negative = False
+    if size_bytes > 0:
+        first = load_u8(at)
+        if first == _MINUS or first == _PLUS:
+            is_negative = first == _MINUS
+            at += 1
+    if at >= end or end - at > _DIGITS_MAX:
+        return False, 0
+    number = 0
+    while at < end:
+        digit = load_u8(at) - _ZERO
+        if digit < 0 or digit > 9:
+            return False, 0
+        number = 10 * number + digit
+        at += 1
+    return True, -number if is_negative else number
