@@ -8,11 +8,15 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from shmq.config.cpu_pinning import NONE, is_pinning
 from shmq.config.setting import between, duration, one_of, power_of_two, quantity, satisfying, setting
 from shmq.config.units import DAY_MS, GIB, INT32_MAX, KIB, MIB
 
 QUEUE_ENTRY_BYTES: Final = 20
 NETWORK_WORKERS_MAX: Final = 32
+WAIT_STRATEGIES: Final = ("futex", "yield", "busy_spin")
+
+_WAIT_STRATEGY: Final = one_of(*WAIT_STRATEGIES)
 
 
 def _half_of_the_cpus() -> int:
@@ -159,8 +163,27 @@ class ProcessSettings:
         "Unix group that may attach to the shared memory (mode 0660); empty: this user alone (0600).",
         allowed=satisfying("a Unix group of this machine, or empty", _is_group),
     )
-    busy_spin: bool = setting(
-        False, "Never sleep: lowest latency, at the price of a whole CPU for each process."
+    wait_strategy: str = setting(
+        "futex",
+        "What a process does that has nothing to do. futex: look again for a few microseconds (none where there is a "
+        "single CPU), then sleep until it is woken. yield: let others run and look again. busy_spin: look again at once; "
+        "lowest latency. The last two cost a whole CPU for each process.",
+        allowed=one_of(*WAIT_STRATEGIES),
+    )
+    writer_wait_strategy: str = setting(
+        "", "That of the commit writer.", allowed=_WAIT_STRATEGY, shown="that of wait_strategy"
+    )
+    dispatcher_wait_strategy: str = setting(
+        "", "That of the dispatcher.", allowed=_WAIT_STRATEGY, shown="that of wait_strategy"
+    )
+    network_wait_strategy: str = setting(
+        "", "That of the network workers.", allowed=_WAIT_STRATEGY, shown="that of wait_strategy"
+    )
+    cpu_pinning: str = setting(
+        NONE,
+        "The CPU on which each process stays, such as net-0=0,writer=1,dispatcher=1 (the flush thread stays with the "
+        "writer), auto to have them spread, or none.",
+        allowed=satisfying("none, auto, or NAME=CPU,NAME=CPU…", is_pinning),
     )
     restart_delay_ms_min: int = setting(
         100,

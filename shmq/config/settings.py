@@ -6,6 +6,7 @@ each field by its rule and all of them against each other; it raises SettingErro
 from is the matter of `shmq.config.sources`.
 """
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from shmq.config.broker_settings import (
     ServiceSettings,
     UpkeepSettings,
 )
+from shmq.config.cpu_pinning import pinned_cpus
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
 from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
 from shmq.config.units import KIB, read_ms
@@ -52,6 +54,7 @@ class Config(
         self._check_role()
         self._check_ports()
         self._check_sizes()
+        self._check_pinning()
 
     @property
     def listen_host(self) -> str:
@@ -93,6 +96,11 @@ class Config(
         """Return the host:port of the VIP channel."""
         return join_address(self.listen_host, self.vip_port)
 
+    @property
+    def pinned_cpus(self) -> dict[str, int]:
+        """The CPU of each process that stays on one, by the process's name."""
+        return pinned_cpus(self.cpu_pinning, self.network_workers, sorted(os.sched_getaffinity(0)))
+
     def effective_advertised_address(self) -> str:
         """Return the host:port that clients are told to dial, and that message ids carry."""
         advertised = self.advertised_address
@@ -107,6 +115,9 @@ class Config(
     def _complete(self) -> None:
         if not self.namesrv_listen:
             self._set("namesrv_listen", OFF if self.namesrv_addresses else NAMESRV_LISTEN_DEFAULT)
+        for role in ("writer", "dispatcher", "network"):
+            if not getattr(self, f"{role}_wait_strategy"):
+                self._set(f"{role}_wait_strategy", self.wait_strategy)
         if not self.commit_log_directory and self.store_root:
             self._set("commit_log_directory", str(Path(self.store_root) / "commitlog"))
         for name in PATHS:
@@ -169,3 +180,9 @@ class Config(
                 self.restart_delay_ms_max,
                 f"at least restart_delay_ms_min, {self.restart_delay_ms_min}",
             )
+
+    def _check_pinning(self) -> None:
+        try:
+            _ = self.pinned_cpus
+        except ValueError as error:
+            raise SettingError(("cpu_pinning", "network_workers"), self.cpu_pinning, str(error)) from error

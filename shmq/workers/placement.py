@@ -4,6 +4,7 @@ Every role has a process of its own; the flush thread shares the writer's. A rol
 that its files, threads and random state are its own.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,6 +54,9 @@ class Placement:
 
     def run(self, grounds: Grounds) -> int:
         """Live as this process; return its exit code."""
+        cpu = grounds.config.pinned_cpus.get(self.name)
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})  # before any thread of the role's: they stay with it
         take_duty(grounds.paths, self.row)
         return Runner(self.name, self.make(grounds), grounds.memory.roster_row(self.row)).run()
 

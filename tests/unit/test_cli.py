@@ -130,7 +130,7 @@ def test_a_bad_value_ends_with_code_2_and_names_its_place(run, tmp_path):
     [
         ("--listen", "nowhere"),
         ("--set", "nothing"),
-        ("--set", "busy_spin=perhaps"),
+        ("--set", "trace_topic_enable=perhaps"),
         ("--config", "/nonexistent/a.toml"),
         ("-c", "/nonexistent/broker.conf"),
         ("--no-such-option",),

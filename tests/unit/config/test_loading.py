@@ -56,11 +56,11 @@ def test_a_value_remembers_where_it_came_from(toml, conf):
             toml_file=toml_file,
             broker_conf=broker_conf,
             environment={"SHMQ_GROUPS_MAX": "18"},
-            assignments=("busy_spin=true",),
+            assignments=("trace_topic_enable=true",),
             options=(Given("cluster_name", "c", Origin("command line --cluster-name")),),
         )
     )
-    names = ("topics_max", "broker_name", "groups_max", "busy_spin", "cluster_name", "listen")
+    names = ("topics_max", "broker_name", "groups_max", "trace_topic_enable", "cluster_name", "listen")
     assert [str(loaded.origins[name]) for name in names] == [
         f"{toml_file}:1",
         f"{broker_conf}:2",

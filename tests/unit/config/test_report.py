@@ -13,7 +13,7 @@ def test_every_setting_is_printed_with_its_value_and_origin():
 
 
 def test_what_is_printed_gives_the_same_configuration_again(tmp_path):
-    given = ("namesrvAddr=a:1;b:2", "store_root=/data/#1", "flush_interval_ms=2s", "busy_spin=true")
+    given = ("namesrvAddr=a:1;b:2", "store_root=/data/#1", "flush_interval_ms=2s", "trace_topic_enable=true")
     loaded = load(Sources(assignments=given))
     path = tmp_path / "printed.toml"
     path.write_text(report(loaded))

@@ -21,7 +21,7 @@ def test_the_defaults_are_a_configuration():
 
 def test_a_config_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Config().busy_spin = True
+        Config().trace_topic_enable = True
 
 
 def test_every_setting_is_explained_in_whole_sentences():

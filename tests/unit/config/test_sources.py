@@ -14,11 +14,11 @@ from shmq.errors import ConfigError
 def test_toml_keys_come_with_their_lines(tmp_path):
     path = tmp_path / "shmq.toml"
     path.write_text(
-        '# first\nbroker_name = "b"\n\n"busy_spin" = true\nadvertised_listeners = [\n "a:1",\n]\n'
+        '# first\nbroker_name = "b"\n\n"trace_topic_enable" = true\nadvertised_listeners = [\n "a:1",\n]\n'
     )
     assert read_toml(str(path)) == [
         Given("broker_name", "b", Origin("TOML file", str(path), 2)),
-        Given("busy_spin", True, Origin("TOML file", str(path), 4)),
+        Given("trace_topic_enable", True, Origin("TOML file", str(path), 4)),
         Given("advertised_listeners", ["a:1"], Origin("TOML file", str(path), 5)),
     ]
 

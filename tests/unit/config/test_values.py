@@ -12,9 +12,9 @@ _BY_NAME = {declared.name: declared for declared in fields(Config)}
 @pytest.mark.parametrize(
     ("name", "written", "value"),
     [
-        ("busy_spin", "TRUE", True),
-        ("busy_spin", " false ", False),
-        ("busy_spin", True, True),
+        ("trace_topic_enable", "TRUE", True),
+        ("trace_topic_enable", " false ", False),
+        ("trace_topic_enable", True, True),
         ("submit_ring_bytes", "64MiB", 1 << 26),
         ("submit_ring_bytes", 4096, 4096),
         ("flush_interval_ms", "5s", 5000),
@@ -40,8 +40,8 @@ def test_what_is_written_becomes_a_value_of_the_type(name, written, value):
 @pytest.mark.parametrize(
     ("name", "written"),
     [
-        ("busy_spin", "yes"),
-        ("busy_spin", 1),
+        ("trace_topic_enable", "yes"),
+        ("trace_topic_enable", 1),
         ("topics_max", "many"),
         ("topics_max", "1k"),
         ("topics_max", 1.5),
