@@ -25,9 +25,15 @@
        160     8  flush_wait_ms      how long an answer may wait for the flush
        168     8  message_bytes_max  of a body
        176     8  served             requests answered without Python, ever
+       184     8  foreign            completions of Python's own submissions (`fastpath/completing.py`)
+       192     8  send_suffix        text of the properties that every sent message gets, and how long it is
+       200     8  send_suffix_bytes
+       208     8  append_bytes_max   of the records of one submission
+       216     8  appends_wait       1: Python's own submissions wait for room; none may overtake them
+       224     8  refusals           answers to what the writer refuses (`fastpath/refusals.py`)
       1024
 
-Private to one network worker. What it points to is described where it is defined; words above 176 are free for
+Private to one network worker. What it points to is described where it is defined; words above 224 are free for
 whoever adds a request to the fast path.
 """
 
@@ -60,6 +66,12 @@ LAYOUT: Final = layout(
     flush_wait_ms=(160, "<i8"),
     message_bytes_max=(168, "<i8"),
     served=(176, "<i8"),
+    foreign=(184, "<i8"),
+    send_suffix=(192, "<i8"),
+    send_suffix_bytes=(200, "<i8"),
+    append_bytes_max=(208, "<i8"),
+    appends_wait=(216, "<i8"),
+    refusals=(224, "<i8"),
 )
 SIZE: Final = LAYOUT.itemsize
 NOW_MS: Final = offset_of(LAYOUT, "now_ms")
@@ -85,3 +97,9 @@ IS_SYNC_FLUSH: Final = offset_of(LAYOUT, "is_sync_flush")
 FLUSH_WAIT_MS: Final = offset_of(LAYOUT, "flush_wait_ms")
 MESSAGE_BYTES_MAX: Final = offset_of(LAYOUT, "message_bytes_max")
 SERVED: Final = offset_of(LAYOUT, "served")
+FOREIGN: Final = offset_of(LAYOUT, "foreign")
+SEND_SUFFIX: Final = offset_of(LAYOUT, "send_suffix")
+SEND_SUFFIX_BYTES: Final = offset_of(LAYOUT, "send_suffix_bytes")
+APPEND_BYTES_MAX: Final = offset_of(LAYOUT, "append_bytes_max")
+APPENDS_WAIT: Final = offset_of(LAYOUT, "appends_wait")
+REFUSALS: Final = offset_of(LAYOUT, "refusals")

@@ -158,7 +158,7 @@ def integer(address: int, size_bytes: int) -> tuple[bool, int]:
     is_negative = False
     if size_bytes > 0:
         first = load_u8(at)
-        if first == _MINUS or first == _PLUS:
+        if first in (_MINUS, _PLUS):
             is_negative = first == _MINUS
             at += 1
     if at >= end or end - at > _DIGITS_MAX:
