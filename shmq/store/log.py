@@ -6,11 +6,11 @@ it, keeps the ones used last, and takes a file that is not there for gone. Slice
 mapping alive; addresses hold only until the next call.
 """
 
-from collections import OrderedDict
 from pathlib import Path
 from typing import Final
 
 from shmq.errors import StoreError
+from shmq.store.mapping_table import MappingTable
 from shmq.store.position import NONE
 from shmq.store.segment import Segment, file_name, list_starts, remove_empty_last
 
@@ -52,13 +52,19 @@ class LogDirectory:
 
 
 class LogReader:
-    """Read-only mappings of the log's files, made when needed; for one thread."""
+    """Read-only mappings of the log's files, made when needed; for one thread.
+
+    Attributes:
+        file_bytes: the size of a file.
+        mappings: (start of a file, 0) -> where it is mapped, for kernels.
+    """
 
     def __init__(self, path: Path, file_bytes: int, mappings_max: int = _MAPPINGS_MAX) -> None:
         self.file_bytes = file_bytes
         self._directory = LogDirectory(path, file_bytes)
         self._mappings_max = mappings_max
-        self._segments: OrderedDict[int, Segment] = OrderedDict()
+        self._segments: dict[int, Segment] = {}
+        self.mappings = MappingTable(mappings_max)
         self._last: Segment | None = None
 
     def address_of(self, position: int) -> tuple[int, int]:
@@ -101,13 +107,16 @@ class LogReader:
                     raise
                 return None
             if len(self._segments) >= self._mappings_max:
-                self._drop(next(iter(self._segments)))
+                self._drop(self.mappings.oldest()[0])
             self._segments[start] = segment
-        self._segments.move_to_end(start)
+            self.mappings.enter(start, 0, segment.address)
+        else:
+            self.mappings.find(start, 0)
         self._last = segment
         return segment
 
     def _drop(self, start: int) -> None:
+        self.mappings.remove(start, 0)
         segment = self._segments.pop(start)
         if segment is self._last:
             self._last = None

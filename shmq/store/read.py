@@ -7,7 +7,6 @@ once is kept; the one used longest ago makes room. Nothing here is written, so a
 
 import mmap
 import os
-from collections import OrderedDict
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -20,6 +19,7 @@ from shmq.errors import StoreError
 from shmq.jit import Words
 from shmq.memory.block import address_of
 from shmq.store.log import LogReader
+from shmq.store.mapping_table import MappingTable
 from shmq.store.position import NONE
 from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import SIZE
@@ -86,6 +86,9 @@ class QueueReader:
     Attributes:
         log: where the messages are.
         queues: the queue table.
+        mappings: (slot, first queue offset) of a file -> where it is mapped, for kernels.
+        file_entries: how many entries a file holds.
+        limits: how much one read may take.
     """
 
     def __init__(
@@ -109,10 +112,11 @@ class QueueReader:
         self.queues = queues
         self._root = root
         self._file_bytes = sizes.consume_queue_file_bytes
-        self._file_entries = sizes.consume_queue_file_bytes // SIZE
-        self._limits = limits
-        self._mappings: OrderedDict[tuple[int, int], tuple[mmap.mmap, int]] = OrderedDict()
+        self.file_entries = sizes.consume_queue_file_bytes // SIZE
+        self.limits = limits
+        self._mapped: dict[tuple[int, int], mmap.mmap] = {}
         self._mappings_max = default_windows_max()
+        self.mappings = MappingTable(self._mappings_max)
         runs_max = max(limits.near_count, limits.far_count, 1)
         self._note: Words = np.zeros((RUNS + RUN_BYTES * runs_max) // 8, dtype=np.int64)
         self._note_address = address_of(self._note)
@@ -148,7 +152,7 @@ class QueueReader:
             return refused
         entries = self.entries_at(slot, queue, offset)
         if entries == NONE:
-            next_offset = offset + self._file_entries - offset % self._file_entries
+            next_offset = offset + self.file_entries - offset % self.file_entries
             return ReadResult(ReadStatus.OFFSET_FOUND_NULL, next_offset, min_offset, max_offset)
         tags = _ALL_TAGS if tag_hashes is None else _sorted_tags(tag_hashes)
         scanned = Scan(
@@ -158,7 +162,7 @@ class QueueReader:
             count_max=count_max,
             log_end=log_end,
             log_file_bytes=self.log.file_bytes,
-            limits=self._limits,
+            limits=self.limits,
             tags=NONE if tag_hashes is None else address_of(tags),
             tag_count=len(tags),
             gone=0,
@@ -168,19 +172,15 @@ class QueueReader:
 
     def entries_at(self, slot: int, queue: tuple[bytes, int], offset: int) -> int:
         """Where the entry of a queue offset is mapped, or NONE; for use before the next call."""
-        first = offset // self._file_entries * self._file_entries
-        found = self._mappings.get((slot, first))
-        if found is None:
-            found = self._map(slot, queue, first)
-            if found is None:
-                return NONE
-        else:
-            self._mappings.move_to_end((slot, first))
-        return found[1] + (offset - first) * SIZE
+        first = offset // self.file_entries * self.file_entries
+        address = self.mappings.find(slot, first)
+        if address == NONE:
+            address = self._map(slot, queue, first)
+        return NONE if address == NONE else address + (offset - first) * SIZE
 
     def entries_until(self, offset: int, end: int) -> int:
         """How many entries lie in the file of a queue offset from there on, below an end."""
-        return min(end, (offset // self._file_entries + 1) * self._file_entries) - offset
+        return min(end, (offset // self.file_entries + 1) * self.file_entries) - offset
 
     def forget_below(self, position: int) -> None:
         """Let go of log files that lie wholly below a position."""
@@ -188,13 +188,13 @@ class QueueReader:
 
     def forget(self, slot: int) -> None:
         """Let go of a queue's files, where they were removed."""
-        for key in [key for key in self._mappings if key[0] == slot]:
-            self._mappings.pop(key)[0].close()
+        for key in [key for key in self._mapped if key[0] == slot]:
+            self._unmap(key)
 
     def close(self) -> None:
         """Let go of all files, the log's included."""
-        while self._mappings:
-            self._mappings.popitem()[1][0].close()
+        for key in list(self._mapped):
+            self._unmap(key)
         self.log.close()
 
     def _gather(self, asked: Scan, min_offset: int, max_offset: int) -> ReadResult:
@@ -225,12 +225,13 @@ class QueueReader:
                     note[COUNT // 8],
                 )
 
-    def _map(self, slot: int, queue: tuple[bytes, int], first: int) -> tuple[mmap.mmap, int] | None:
+    def _map(self, slot: int, queue: tuple[bytes, int], first: int) -> int:
+        """Map the file that begins with a queue offset; return where, or NONE where there is none."""
         path = queue_path(self._root, *queue) / file_name(first * SIZE)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return None
+            return NONE
         try:
             found_bytes = os.fstat(descriptor).st_size
             if found_bytes != self._file_bytes:
@@ -238,11 +239,16 @@ class QueueReader:
             mapping = mmap.mmap(descriptor, self._file_bytes, prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
-        if len(self._mappings) >= self._mappings_max:
-            self._mappings.popitem(last=False)[1][0].close()
-        found = mapping, address_of(np.frombuffer(mapping, dtype=np.uint8))
-        self._mappings[slot, first] = found
-        return found
+        if len(self._mapped) >= self._mappings_max:
+            self._unmap(self.mappings.oldest())
+        address = address_of(np.frombuffer(mapping, dtype=np.uint8))
+        self._mapped[slot, first] = mapping
+        self.mappings.enter(slot, first, address)
+        return address
+
+    def _unmap(self, key: tuple[int, int]) -> None:
+        self.mappings.remove(*key)
+        self._mapped.pop(key).close()
 
 
 def _refusal(slot: int, offset: int, min_offset: int, max_offset: int) -> ReadResult | None:

@@ -7,6 +7,7 @@ import pytest
 from shmq.errors import StoreError
 from shmq.memory.endian import load_u8
 from shmq.store.log import LogDirectory, LogReader
+from shmq.store.mapping_table import find_mapping
 from shmq.store.position import NONE
 
 SIZE = 4096
@@ -83,3 +84,17 @@ def test_repair_removes_an_empty_last_file_and_lists_the_rest(log: LogDirectory)
     log.file(4 * SIZE).touch()
     assert log.repair() == [SIZE, 2 * SIZE, 3 * SIZE]
     assert not log.file(4 * SIZE).exists()
+
+
+def test_kernels_find_what_is_mapped_and_nothing_else(log: LogDirectory) -> None:
+    reader = LogReader(log.path, SIZE, mappings_max=2)
+    for number in (1, 2):
+        address, _ = reader.address_of(number * SIZE)
+        assert find_mapping(reader.mappings.address, number * SIZE, 0) == address
+    find_mapping(reader.mappings.address, SIZE, 0)
+    reader.address_of(3 * SIZE)
+    assert sorted(reader.mappings) == [(SIZE, 0), (3 * SIZE, 0)]  # the kernel's use counted
+    reader.forget_below(2 * SIZE)
+    assert sorted(reader.mappings) == [(3 * SIZE, 0)]
+    reader.close()
+    assert len(reader.mappings) == 0

@@ -271,3 +271,19 @@ def test_the_hashes_of_these_tests_are_java_s():
     for text, expected in ((b"TagA", TAG_A), (b"TagB", TAG_B)):
         array = np.frombuffer(text, dtype=np.uint8)
         assert java_hash(address_of(array), len(text)) == expected
+
+
+def test_kernels_find_the_files_that_were_read(store):
+    fill(store, 25)  # ten entries a file
+    reader = store.reader()
+    slot = store.slot(b"T")
+    assert len(reader.mappings) == 0
+    entry = reader.entries_at(slot, (b"T", 0), 12)
+    assert reader.mappings.find(slot, 10) == entry - 2 * 20
+    assert sorted(reader.mappings) == [(slot, 10)]
+    reader.entries_at(slot, (b"T", 0), 0)
+    reader.forget(slot)
+    assert len(reader.mappings) == 0
+    reader.entries_at(slot, (b"T", 0), 20)
+    reader.close()
+    assert len(reader.mappings) == 0
