@@ -6,14 +6,15 @@ out of it, so whatever is waited for goes through the atomic forms.
 """
 
 import inspect
+import platform
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.core import cgutils, config
+from numba.extending import intrinsic, models, overload, register_model
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -162,6 +163,148 @@ def array_address(typingctx: Any, array: Any) -> Any:
         return builder.ptrtoint(made.data, _I64)
 
     return types.int64(array), codegen
+
+
+class _Vector(types.Type):
+    """128 bits as two words, the low one first: kernels pass it on, nobody else sees one."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Vector128")
+
+
+_VECTOR: Final = _Vector()
+_PAIR: Final = ir.VectorType(_I64, 2)
+
+
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _PAIR)
+
+
+def _has_carryless() -> bool:
+    if platform.machine() != "x86_64":
+        return False
+    if getattr(config, "CPU_NAME", None):  # somebody chose what is compiled for, through Numba's own settings
+        return "+pclmul" in (getattr(config, "CPU_FEATURES", "") or "")
+    return bool(binding.get_host_cpu_features().get("pclmul"))
+
+
+HAS_CARRYLESS: Final = _has_carryless()
+"""Whether the processor multiplies without carry (PCLMULQDQ); the next four need it."""
+
+
+def _carryless(builder: Any, left: Any, right: Any, halves: int) -> Any:
+    """Multiply a half of each, the high one where its bit (1: left, 16: right) is set."""
+    signature = ir.FunctionType(_PAIR, [_PAIR, _PAIR, _I8])
+    multiply = cgutils.get_or_insert_function(builder.module, signature, "llvm.x86.pclmulqdq")
+    return builder.call(multiply, [left, right, ir.Constant(_I8, halves)])
+
+
+def _pair(builder: Any, low: Any, high: Any) -> Any:
+    made = builder.insert_element(ir.Constant(_PAIR, ir.Undefined), low, ir.Constant(_I32, 0))
+    return builder.insert_element(made, high, ir.Constant(_I32, 1))
+
+
+@intrinsic
+def vector_at(typingctx: Any, address: Any, low: Any, shift_bits: Any) -> Any:
+    """The 16 bytes at address, a word xored to their low half, shifted up by less than 128 bits."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        loaded = builder.load(_pointer(builder, args[0], wide), align=1)
+        mixed = builder.xor(loaded, builder.zext(args[1], wide))
+        return builder.bitcast(builder.shl(mixed, builder.zext(args[2], wide)), _PAIR)
+
+    return _VECTOR(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def fold_vector(typingctx: Any, vector: Any, low: Any, high: Any, address: Any) -> Any:
+    """vector.low * low ^ vector.high * high ^ the 16 bytes at address, multiplied without carry."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        factors = _pair(builder, args[1], args[2])
+        products = (_carryless(builder, args[0], factors, halves) for halves in (0x00, 0x11))
+        loaded = builder.load(_pointer(builder, args[3], _PAIR), align=1)
+        return builder.xor(builder.xor(*products), loaded)
+
+    return _VECTOR(_VECTOR, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def join_vectors(typingctx: Any, vector: Any, low: Any, high: Any, other: Any) -> Any:
+    """As fold_vector, with another vector in place of the bytes at an address."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        factors = _pair(builder, args[1], args[2])
+        products = (_carryless(builder, args[0], factors, halves) for halves in (0x00, 0x11))
+        return builder.xor(builder.xor(*products), args[3])
+
+    return _VECTOR(_VECTOR, types.int64, types.int64, _VECTOR), codegen
+
+
+@intrinsic
+def words_of(typingctx: Any, vector: Any) -> Any:
+    """The low and the high word."""
+    result = types.UniTuple(types.int64, 2)
+
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        words = [builder.extract_element(args[0], ir.Constant(_I32, index)) for index in (0, 1)]
+        return context.make_tuple(builder, result, words)
+
+    return result(_VECTOR), codegen
+
+
+@intrinsic
+def multiply_carryless(typingctx: Any, left: Any, right: Any) -> Any:
+    """The low and the high word of two words' product without carry."""
+    result = types.UniTuple(types.int64, 2)
+
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        zero = ir.Constant(_I64, 0)
+        product = _carryless(builder, _pair(builder, args[0], zero), _pair(builder, args[1], zero), 0)
+        words = [builder.extract_element(product, ir.Constant(_I32, index)) for index in (0, 1)]
+        return context.make_tuple(builder, result, words)
+
+    return result(types.int64, types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Let the processor know that this is a spin."""
+
+    def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+        if _PAUSE:
+            hint = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), [_I32] if _PAUSE_ARGUMENTS else []), _PAUSE
+            )
+            builder.call(hint, [ir.Constant(_I32, each) for each in _PAUSE_ARGUMENTS])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+_PAUSE, _PAUSE_ARGUMENTS = {
+    "x86_64": ("llvm.x86.sse2.pause", ()),
+    "aarch64": ("llvm.aarch64.hint", (1,)),  # yield
+}.get(platform.machine(), ("", ()))
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Fetch the line at an address, which need not be mapped, to be read soon."""
+
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pointer = _I8.as_pointer()
+        signature = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
+        fetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+        # 0: to be read; 3: keep it in every cache; 1: it is data
+        arguments = [ir.Constant(_I32, each) for each in (0, 3, 1)]
+        builder.call(fetch, [_pointer(builder, args[0], _I8), *arguments])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 def inline_in_kernels(machine: Any) -> Callable[[_Function], _Function]:
