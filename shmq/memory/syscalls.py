@@ -1,41 +1,101 @@
-"""The kernel's services that a nopython function calls for itself, through libc.
+"""The operating system's services that a nopython function calls for itself, and memory from libc's heap.
 
-`futex_wait` and `futex_wake` act on the low half of a 64-bit word (the machine is little-endian, which is
-checked at import). They take no FUTEX_PRIVATE flag: the word is shared between processes.
+`system_call` gives every one of them by its number; a negative answer is an error number negated. Waiting,
+sockets and the clock have names of their own in `epoll` and `sockets`. `futex_wait` and `futex_wake` act on
+the low half of a 64-bit word (the machine is little-endian, which is checked at import). They take no
+FUTEX_PRIVATE flag: the word is shared between processes.
 """
 
 import ctypes
 import os
 import platform
 import sys
+import time
 from typing import Any, Final
 
 import numpy as np
+from llvmlite import ir
+from llvmlite.binding import initialize_native_asmparser
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from shmq.jit import JIT_ENABLED, kernel
 from shmq.memory.block import address_of
+from shmq.memory.intrinsics import inline_in_kernels
 
-_NUMBERS: Final = {"x86_64": (202, 1), "aarch64": (98, 64)}
-_FUTEX: Final = _NUMBERS[platform.machine()][0]
-_WRITE: Final = _NUMBERS[platform.machine()][1]
+NUMBERS: Final = {
+    "x86_64": {
+        "read": 0,
+        "write": 1,
+        "readv": 19,
+        "sched_yield": 24,
+        "sendto": 44,
+        "recvfrom": 45,
+        "futex": 202,
+        "epoll_ctl": 233,
+        "epoll_pwait": 281,
+    },
+    "aarch64": {
+        "epoll_ctl": 21,
+        "epoll_pwait": 22,
+        "read": 63,
+        "write": 64,
+        "readv": 65,
+        "futex": 98,
+        "sched_yield": 124,
+        "sendto": 206,
+        "recvfrom": 207,
+    },
+}[platform.machine()]
+"""What each call is numbered on this machine; frozen into kernels, whose cache knows the processor."""
+
+_FUTEX: Final = NUMBERS["futex"]
+_WRITE: Final = NUMBERS["write"]
+_SCHED_YIELD: Final = NUMBERS["sched_yield"]
 _FUTEX_WAIT: Final = 0
 _FUTEX_WAKE: Final = 1
+_CLOCK_MONOTONIC: Final = 1
+_CLOCK_REALTIME: Final = 0
 
 assert sys.byteorder == "little", "a futex word is the low half of a native 64-bit word"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-_SYSCALL_WORDS = (types.int64,) * 7
 
 
-def _syscall_from_python(*words: int) -> int:
-    return int(_libc.syscall(*(ctypes.c_long(word) for word in words)))
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_HAS_INSTRUCTION = platform.machine() == "x86_64"
+_WORDS = (types.int64,) * 7
+initialize_native_asmparser()  # without it LLVM ends the process when it first meets an instruction as text
 
 
-_syscall: Any = (
-    types.ExternalFunction("syscall", types.int64(*_SYSCALL_WORDS)) if JIT_ENABLED else _syscall_from_python
-)
+def _by_instruction(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    registers = "={rax},{rax},{rdi},{rsi},{rdx},{r10},{r8},{r9},~{rcx},~{r11},~{memory}"
+    return builder.asm(ir.FunctionType(_I64, [_I64] * 7), "syscall", registers, args, side_effect=True)
+
+
+def _through_libc(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    call = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I64, [_I64] * 7), "syscall")
+    location = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_I32.as_pointer(), []), "__errno_location"
+    )
+    result = builder.call(call, args)
+    error = builder.sext(builder.load(builder.call(location, [])), _I64)
+    return builder.select(builder.icmp_signed("<", result, ir.Constant(_I64, 0)), builder.neg(error), result)
+
+
+@intrinsic
+def _call(typingctx: Any, number: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:  # noqa: ARG001, PLR0913, PLR0917 - the machine's form
+    """By the instruction where we know it: libc's way round costs some 60 ns, and a request takes several calls."""
+    return types.int64(*_WORDS), _by_instruction if _HAS_INSTRUCTION else _through_libc
+
+
+@inline_in_kernels(_call)
+def system_call(number: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:  # noqa: PLR0913, PLR0917 - the machine's form
+    """Call the operating system; a result, or an error number negated."""
+    result = int(_libc.syscall(*(ctypes.c_long(word) for word in (number, a, b, c, d, e, f))))
+    return result if result >= 0 else -ctypes.get_errno()
 
 
 _libc.malloc.restype = _libc.realloc.restype = ctypes.c_void_p
@@ -53,6 +113,12 @@ def _release_from_python(address: int) -> None:
     _libc.free(ctypes.c_void_p(address))
 
 
+def _read_clock_from_python(clock: int, timespec: int) -> int:
+    seconds, nanoseconds = divmod(time.clock_gettime_ns(clock), 1_000_000_000)
+    ctypes.memmove(timespec, np.array([seconds, nanoseconds], dtype=np.int64).tobytes(), 16)
+    return 0
+
+
 allocate: Any = (
     types.ExternalFunction("malloc", types.int64(types.int64)) if JIT_ENABLED else _allocate_from_python
 )
@@ -67,11 +133,16 @@ release: Any = (
     types.ExternalFunction("free", types.void(types.int64)) if JIT_ENABLED else _release_from_python
 )
 """Give allocated memory back; 0 is nothing."""
+_read_clock: Any = (  # libc's, which needs no call of the operating system
+    types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
+    if JIT_ENABLED
+    else _read_clock_from_python
+)
 
 
 @kernel
 def _futex(word: int, operation: int, value: int, timeout: int) -> int:
-    return int(_syscall(_FUTEX, word, operation, value, timeout, 0, 0))
+    return system_call(_FUTEX, word, operation, value, timeout, 0, 0)
 
 
 def futex_wait(word: int, expected: int, timeout_ns: int) -> None:
@@ -89,7 +160,25 @@ def futex_wake(word: int) -> None:
 @kernel
 def write_word(descriptor: int, word: int) -> None:
     """Write the eight bytes at an address, as an eventfd wants them; a full counter is a ring all the same."""
-    _syscall(_WRITE, descriptor, word, 8, 0, 0, 0)
+    system_call(_WRITE, descriptor, word, 8, 0, 0, 0)
+
+
+@kernel
+def yield_processor() -> None:
+    """Let somebody else run, if anybody wants to."""
+    system_call(_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
+
+
+@kernel
+def read_monotonic(timespec: int) -> None:
+    """Write seconds and nanoseconds of the clock that nobody sets to an address."""
+    _read_clock(_CLOCK_MONOTONIC, timespec)
+
+
+@kernel
+def read_wall(timespec: int) -> None:
+    """Write seconds and nanoseconds since 1970 to an address."""
+    _read_clock(_CLOCK_REALTIME, timespec)
 
 
 def preallocate(descriptor: int, offset_bytes: int, size_bytes: int) -> None:

@@ -7,7 +7,17 @@ import pytest
 
 from shmq.memory import region
 from shmq.memory.block import address_of
-from shmq.memory.syscalls import futex_wait, futex_wake, preallocate, write_word
+from shmq.memory.syscalls import (
+    NUMBERS,
+    futex_wait,
+    futex_wake,
+    preallocate,
+    read_monotonic,
+    read_wall,
+    system_call,
+    write_word,
+    yield_processor,
+)
 from shmq.memory.words import load_word, store_word
 
 FOR_LONG_NS = 60_000_000_000
@@ -65,3 +75,19 @@ def test_blocks_are_reserved_or_there_is_an_error(tmp_path):
         preallocate(descriptor, 0, 1 << 62)
     assert caught.value.errno in (errno.ENOSPC, errno.EFBIG)
     os.close(descriptor)
+
+
+def test_a_failed_call_answers_its_error_negated():
+    assert system_call(NUMBERS["write"], -1, 0, 0, 0, 0, 0) == -errno.EBADF
+
+
+def test_clocks_agree_with_those_of_python():
+    timespec = np.zeros(2, dtype=np.int64)
+    for read, clock in ((read_monotonic, time.monotonic_ns), (read_wall, time.time_ns)):
+        before = clock()
+        read(address_of(timespec))
+        assert before <= int(timespec[0]) * 1_000_000_000 + int(timespec[1]) <= clock()
+
+
+def test_whoever_yields_goes_on():
+    assert yield_processor() is None
