@@ -113,7 +113,7 @@ def _numba_type(annotation: Any) -> Any:
     raise TypeError(f"no kernel type for the annotation {annotation!r}")
 
 
-_KERNEL_PACKAGES: Final = frozenset({"memory", "ring", "store", "shared", "fastpath"})
+_KERNEL_PACKAGES: Final = frozenset({"memory", "ring", "wire", "store", "shared", "fastpath"})
 _hash_found: list[str] = []
 
 
