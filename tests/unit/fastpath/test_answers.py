@@ -78,5 +78,6 @@ def test_an_answer_without_anything_is_what_the_protocol_writes():
 @settings(deadline=None)  # the first call compiles
 @given(st.text(max_size=8))
 def test_a_plain_text_is_one_that_json_holds_as_it_is(text):
-    is_plain = answers.is_plain(address_of(array(text)), len(text.encode()))
+    content = array(text)
+    is_plain = answers.is_plain(address_of(content), len(text.encode()))
     assert is_plain == (not any(each < " " or each in '"\\' for each in text))
