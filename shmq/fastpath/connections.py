@@ -18,6 +18,7 @@
        116     4  born_host_bytes   8, or 20 with an IPv6 address
        120    20  store_host        our address for that peer, likewise
        140     4  store_host_bytes
+       144     8  first_parked      the first pull of its that waits, or 0; 0 in a new row
        256
 
 Private to its network worker, which dies with it. The rows are native; the two hosts are big-endian, as they go
@@ -50,6 +51,7 @@ LAYOUT: Final = layout(
     born_host_bytes=(116, "<i4"),
     store_host=(120, "V20"),
     store_host_bytes=(140, "<i4"),
+    first_parked=(144, "<i8"),
 )
 SIZE: Final = LAYOUT.itemsize
 DESCRIPTOR: Final = offset_of(LAYOUT, "descriptor")
@@ -68,6 +70,7 @@ BORN_HOST: Final = offset_of(LAYOUT, "born_host")
 BORN_HOST_BYTES: Final = offset_of(LAYOUT, "born_host_bytes")
 STORE_HOST: Final = offset_of(LAYOUT, "store_host")
 STORE_HOST_BYTES: Final = offset_of(LAYOUT, "store_host_bytes")
+FIRST_PARKED: Final = offset_of(LAYOUT, "first_parked")
 
 OPEN: Final = 1
 """The connection lives; without it nothing is sent, and answers are dropped."""

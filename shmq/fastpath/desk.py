@@ -31,9 +31,11 @@
        208     8  append_bytes_max   of the records of one submission
        216     8  appends_wait       1: Python's own submissions wait for room; none may overtake them
        224     8  refusals           answers to what the writer refuses (`fastpath/refusals.py`)
+       232     8  reading            limits of one read, and the read at hand (`fastpath/reading.py`)
+       240     8  subscriptions      what groups want of topics (`fastpath/groups.py`)
       1024
 
-Private to one network worker. What it points to is described where it is defined; words above 224 are free for
+Private to one network worker. What it points to is described where it is defined; words above 240 are free for
 whoever adds a request to the fast path.
 """
 
@@ -72,6 +74,8 @@ LAYOUT: Final = layout(
     append_bytes_max=(208, "<i8"),
     appends_wait=(216, "<i8"),
     refusals=(224, "<i8"),
+    reading=(232, "<i8"),
+    subscriptions=(240, "<i8"),
 )
 SIZE: Final = LAYOUT.itemsize
 NOW_MS: Final = offset_of(LAYOUT, "now_ms")
@@ -103,3 +107,5 @@ SEND_SUFFIX_BYTES: Final = offset_of(LAYOUT, "send_suffix_bytes")
 APPEND_BYTES_MAX: Final = offset_of(LAYOUT, "append_bytes_max")
 APPENDS_WAIT: Final = offset_of(LAYOUT, "appends_wait")
 REFUSALS: Final = offset_of(LAYOUT, "refusals")
+READING: Final = offset_of(LAYOUT, "reading")
+SUBSCRIPTIONS: Final = offset_of(LAYOUT, "subscriptions")
