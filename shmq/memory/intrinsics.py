@@ -1,6 +1,6 @@
 """What LLVM can do that Numba cannot say: loads, stores and order on raw addresses.
 
-Nobody but `atomics`, `endian` and `block` imports this. Addresses are plain int64. Typed pointers are used
+Only modules of `memory` import this. Addresses are plain int64. Typed pointers are used
 because an atomic store needs to know the type it points to. A plain load in a spin loop would be hoisted
 out of it, so whatever is waited for goes through the atomic forms.
 """
@@ -305,6 +305,59 @@ def prefetch(typingctx: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+_LANES: Final = ir.VectorType(_I8, 32)
+
+
+def _lanes_at(builder: Any, address: Any) -> Any:
+    return builder.load(_pointer(builder, address, _LANES), align=1)
+
+
+def _lanes_of(byte: int) -> Any:
+    return ir.Constant(_LANES, [byte] * 32)
+
+
+def _bits_of(builder: Any, lanes: Any) -> Any:
+    return builder.zext(builder.bitcast(lanes, _I32), _I64)
+
+
+@intrinsic
+def json_stops(typingctx: Any, address: Any) -> Any:
+    """Of the 32 bytes at address, a bit for each that is no plain character of a JSON string."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        lanes = _lanes_at(builder, args[0])
+        stops = builder.icmp_signed("<", lanes, _lanes_of(0x20))  # so are bytes from 0x80 on
+        for byte in b'"\\':
+            stops = builder.or_(stops, builder.icmp_signed("==", lanes, _lanes_of(byte)))
+        return _bits_of(builder, stops)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def bytes_up_to(typingctx: Any, address: Any, limit: Any) -> Any:
+    """Of the 32 bytes at address, a bit for each whose value is at most a limit, unsigned."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        one = builder.insert_element(
+            ir.Constant(_LANES, ir.Undefined), builder.trunc(args[1], _I8), ir.Constant(_I32, 0)
+        )
+        limits = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, 32), [0] * 32))
+        return _bits_of(builder, builder.icmp_unsigned("<=", _lanes_at(builder, args[0]), limits))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx: Any, bits: Any) -> Any:
+    """The number of the lowest bit that is set; 64 where none is."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), codegen
 
 
 def inline_in_kernels(machine: Any) -> Callable[[_Function], _Function]:
