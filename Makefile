@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 RUN_ARGS ?=
+REPORT_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop interop-reference interop-java lint format perf clean
+.PHONY: help run test interop interop-reference interop-java lint format perf perf-report clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,8 +43,11 @@ format: $(VENV)/.installed-lint ## Format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-perf: $(VENV)/.installed-test ## Measure; perf/README.md says what and how
+perf: $(VENV)/.installed-perf ## Measure; perf/README.md says what and how
 	$(PYTEST) perf $(PYTEST_ARGS)
+
+perf-report: $(VENV)/.installed-perf ## Draw what was measured, and write its summary into perf/README.md
+	$(BIN)/python -m perf.report $(REPORT_ARGS)
 
 clean: ## Remove what the targets made, but no store
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
@@ -72,4 +76,8 @@ $(VENV)/.installed-lint: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-interop: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[test,interop]'
+	@touch $@
+
+$(VENV)/.installed-perf: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[test,perf]'
 	@touch $@
