@@ -70,6 +70,11 @@ BORN_HOST: Final = offset_of(LAYOUT, "born_host")
 BORN_HOST_BYTES: Final = offset_of(LAYOUT, "born_host_bytes")
 STORE_HOST: Final = offset_of(LAYOUT, "store_host")
 STORE_HOST_BYTES: Final = offset_of(LAYOUT, "store_host_bytes")
+WATCHED: Final = offset_of(LAYOUT, "watched")
+END: Final = offset_of(LAYOUT, "end")
+END_DETAIL: Final = offset_of(LAYOUT, "end_detail")
+NEXT_ENDED: Final = offset_of(LAYOUT, "next_ended")
+NEXT_HELD_BACK: Final = offset_of(LAYOUT, "next_held_back")
 FIRST_PARKED: Final = offset_of(LAYOUT, "first_parked")
 
 OPEN: Final = 1
@@ -84,6 +89,8 @@ BLOCKED: Final = 16
 """The peer does not read: epoll says when it takes more."""
 OVERFLOWED: Final = 32
 """Too much waits for it; Python closes it."""
+HELD_BACK: Final = 64
+"""Something came in while nothing was to be read."""
 
 NONE: Final = -1
 _OUTPUT_BYTES_MIN: Final = 4096
@@ -125,6 +132,11 @@ def reserve(row: int, size_bytes: int) -> int:
     if end + size_bytes <= load_native_i64(row + OUTPUT_CAPACITY):
         return output + end
     waiting = end - begin
+    if begin >= waiting and waiting + size_bytes <= load_native_i64(row + OUTPUT_CAPACITY):
+        copy(output, output + begin, waiting)  # what was sent makes room
+        store_native_i64(row + OUTPUT_BEGIN, 0)
+        store_native_i64(row + OUTPUT_END, waiting)
+        return output + waiting
     capacity = _OUTPUT_BYTES_MIN
     while capacity < 2 * waiting or capacity < waiting + size_bytes:
         capacity *= 2
