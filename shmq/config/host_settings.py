@@ -14,6 +14,7 @@ from shmq.config.units import DAY_MS, GIB, INT32_MAX, KIB, MIB
 
 QUEUE_ENTRY_BYTES: Final = 20
 NETWORK_WORKERS_MAX: Final = 32
+LOCAL_SESSIONS_MAX: Final = 256
 WAIT_STRATEGIES: Final = ("futex", "yield", "busy_spin")
 
 _WAIT_STRATEGY: Final = one_of(*WAIT_STRATEGIES)
@@ -147,6 +148,21 @@ class ProcessSettings:
     )
     letter_ring_bytes: int = setting(
         4 * MIB, "Ring for letters between two processes, each way.", allowed=power_of_two(64 * KIB, GIB)
+    )
+    local_sessions_max: int = setting(
+        32,
+        "Most producers and consumers in other processes of this host that are attached to the shared memory at a "
+        "time (shmq.local); 0 for none. One that is not attached costs no memory.",
+        allowed=between(0, LOCAL_SESSIONS_MAX),
+    )
+    local_submit_ring_bytes: int = setting(
+        4 * MIB,
+        "Ring from each of these to the commit writer, reserved while it is attached; one message may take up half of "
+        "it.",
+        allowed=power_of_two(64 * KIB, GIB),
+    )
+    local_completion_ring_bytes: int = setting(
+        MIB, "Ring from the commit writer back to each of these.", allowed=power_of_two(4 * KIB, GIB)
     )
     queue_slots_max: int = setting(
         65_536,

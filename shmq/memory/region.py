@@ -2,12 +2,17 @@
 
 It is opened through posix_ipc and mapped with `mmap`, so no resource tracker of another Python process
 can unlink it. Its blocks are reserved when it is created: a full /dev/shm is an error then, and not a
-SIGBUS in the middle of the night.
+SIGBUS in the middle of the night. A part at its end may be left out then, and be reserved and given back piece
+by piece through its file (`RegionFile`), by whoever holds that file's lock.
 """
 
+import contextlib
 import errno
+import fcntl
 import mmap
 import os
+import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -15,9 +20,11 @@ import posix_ipc
 from numpy.typing import NDArray
 
 from shmq.errors import SharedMemoryError
+from shmq.memory.pages import make_read_only, punch_hole
 from shmq.memory.syscalls import preallocate
 
 FOLDER: Final = "/dev/shm"  # noqa: S108 - where Linux shows POSIX shared memory
+_LOCK_RETRY_SECONDS: Final = 0.001
 
 
 class Region:
@@ -48,9 +55,92 @@ class Region:
         """A part of it as structured records."""
         return self.bytes[offset_bytes : offset_bytes + record.itemsize * count].view(record)
 
+    def make_read_only(self, offset_bytes: int, size_bytes: int) -> None:
+        """Forbid this process to write to a range of whole pages."""
+        make_read_only(self.address + offset_bytes, size_bytes)
 
-def create(name: str, size_bytes: int, mode: int = 0o600, group_id: int = -1) -> Region:
+
+class RegionFile:
+    """The file behind a named region: its lock, and the blocks of its parts.
+
+    The lock belongs to whoever opened the file and goes with its process; a fork inherits neither.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Open the file of a region that exists.
+
+        Raises:
+            SharedMemoryError: there is none of that name, or it is not ours to open.
+        """
+        try:
+            self.descriptor = os.open(FOLDER + name, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise SharedMemoryError(f"there is no shared memory {name}") from error
+        except PermissionError as error:
+            raise SharedMemoryError(f"the shared memory {name} belongs to another user") from error
+
+    @contextlib.contextmanager
+    def locked(self, timeout_s: float) -> Iterator[bool]:
+        """Hold the lock, if it can be had in time; gives whether it is held."""
+        deadline = time.monotonic() + timeout_s
+        while not (held := self._try_lock()) and time.monotonic() < deadline:
+            time.sleep(_LOCK_RETRY_SECONDS)
+        try:
+            yield held
+        finally:
+            if held:
+                fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
+    def reserve(self, offset_bytes: int, size_bytes: int) -> None:
+        """Have the blocks of a range, all zeros.
+
+        Raises:
+            SharedMemoryError: there is no room for them.
+        """
+        self.give_back(offset_bytes, size_bytes)
+        try:
+            preallocate(self.descriptor, offset_bytes, size_bytes)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.ENOMEM):
+                raise
+            self.give_back(offset_bytes, size_bytes)
+            raise SharedMemoryError(
+                f"no room for {size_bytes} bytes of shared memory in {FOLDER}: free {_free_bytes()} bytes"
+            ) from error
+
+    def give_back(self, offset_bytes: int, size_bytes: int) -> None:
+        """Give the blocks of a range back; read again, it is zeros."""
+        punch_hole(self.descriptor, offset_bytes, size_bytes)
+
+    def map(self) -> mmap.mmap:
+        """Map the whole of it."""
+        return mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
+
+    def close(self) -> None:
+        """Let go of the file, and with it of the lock."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _try_lock(self) -> bool:
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def create(
+    name: str, size_bytes: int, mode: int = 0o600, group_id: int = -1, reserved_bytes: int | None = None
+) -> Region:
     """Create, reserve and map a new named region, filled with zeros.
+
+    Args:
+        name: the POSIX name.
+        size_bytes: how long it is.
+        mode: who may attach.
+        group_id: its Unix group; -1: the user's own.
+        reserved_bytes: how much of it is reserved now, from its beginning; None: all.
 
     Raises:
         SharedMemoryError: the name is taken, or there is no room for it.
@@ -64,7 +154,7 @@ def create(name: str, size_bytes: int, mode: int = 0o600, group_id: int = -1) ->
         if group_id >= 0:
             os.fchown(memory.fd, -1, group_id)
         os.ftruncate(memory.fd, size_bytes)
-        preallocate(memory.fd, 0, size_bytes)
+        preallocate(memory.fd, 0, size_bytes if reserved_bytes is None else reserved_bytes)
         return Region(mmap.mmap(memory.fd, size_bytes), name)
     except OSError as error:
         memory.unlink()

@@ -74,6 +74,23 @@ def ring_bell(bell: int) -> None:
 
 
 @kernel
+def ring_stranger(bell: int) -> None:
+    """As ring_bell, for an owner outside the broker: it sleeps by futex, whatever its bell claims."""
+    full_fence()  # pairs with will_sleep()
+    if load_relaxed(bell + SLEEPING) != 0:
+        store_relaxed(bell + SLEEPING, 0)
+        futex_wake(bell + SLEEPING)
+
+
+@kernel
+def ring_stranger_for(bell: int, news: int) -> None:
+    """As ring_for, for an owner outside the broker."""
+    full_fence()  # pairs with want()
+    if load_relaxed(bell + INTEREST) & news:
+        ring_stranger(bell)
+
+
+@kernel
 def ring_for(bell: int, news: int) -> None:
     """Wake the owner if it sleeps and wants to know of such news."""
     full_fence()  # the owner stores its interest before it looks for the news itself

@@ -90,7 +90,12 @@ def claim(ring: int, payload_bytes: int) -> int:
 @kernel
 def claim_after(ring: int, produced: int, payload_bytes: int) -> int:
     """As claim, behind records that were filled and not published yet, which end at `produced`."""
-    capacity = load_native_i64(ring + _CAPACITY)
+    return claim_within(ring, load_native_i64(ring + _CAPACITY), produced, payload_bytes)
+
+
+@kernel
+def claim_within(ring: int, capacity: int, produced: int, payload_bytes: int) -> int:
+    """As claim_after, in a ring whose other end is not trusted: its capacity is the caller's to know."""
     size = space_of(payload_bytes)
     at = produced & (capacity - 1)
     padding = 0
@@ -109,13 +114,25 @@ def claim_after(ring: int, produced: int, payload_bytes: int) -> int:
 @kernel
 def payload_address(ring: int, position: int) -> int:
     """Where the payload of the record at a position lies."""
-    return ring + _DATA + (position & (load_native_i64(ring + _CAPACITY) - 1)) + _HEAD
+    return payload_within(ring, load_native_i64(ring + _CAPACITY), position)
+
+
+@kernel
+def payload_within(ring: int, capacity: int, position: int) -> int:
+    """As payload_address, in a ring of a capacity that the caller knows."""
+    return ring + _DATA + (position & (capacity - 1)) + _HEAD
 
 
 @kernel
 def fill_head(ring: int, position: int, payload_bytes: int, kind: int, tag: int) -> int:
     """Write a claimed record's head; return the position after it, for `publish`."""
-    head = payload_address(ring, position) - _HEAD
+    return fill_head_at(payload_address(ring, position), position, payload_bytes, kind, tag)
+
+
+@kernel
+def fill_head_at(payload: int, position: int, payload_bytes: int, kind: int, tag: int) -> int:
+    """As fill_head, where the address of the payload is known."""
+    head = payload - _HEAD
     store_native_i32(head + _SIZE_BYTES, payload_bytes)
     store_native_i32(head + _KIND, kind)
     store_native_i64(head + _TAG, tag)
@@ -135,10 +152,21 @@ def peek(ring: int, after: int) -> Record:
     Where a producer has published a head of impossible length, nothing behind it can be found: the record is
     then of the kind BROKEN, its payload not to be read, and takes all that is published.
     """
-    capacity = load_native_i64(ring + _CAPACITY)
+    return peek_within(ring, load_native_i64(ring + _CAPACITY), after)
+
+
+@kernel
+def peek_within(ring: int, capacity: int, after: int) -> Record:
+    """As peek, in a ring whose producer is not trusted: its capacity is the caller's to know.
+
+    Nothing outside the ring is read, whatever the producer stored. Published bytes that cannot be, as they are
+    more than the ring holds, are one BROKEN record; a cursor that went back is an empty ring.
+    """
     produced = load_acquire(ring + _PRODUCED)  # pairs with publish(): the bytes before it are whole
     if after >= produced:
         return Record(NONE, 0, 0, 0, 0)
+    if produced - after > capacity:
+        return Record(after, ring + _DATA, produced - after - _HEAD, _BROKEN, 0)
     position = after
     at = position & (capacity - 1)
     if load_native_i32(ring + _DATA + at + _SIZE_BYTES) == _PADDING and position + capacity - at < produced:
@@ -174,7 +202,7 @@ def give_back(ring: int, position_after: int) -> None:
 @kernel
 def is_empty(ring: int) -> bool:
     """Whether the consumer has given back all that was published."""
-    return load_acquire(ring + _PRODUCED) == load_relaxed(ring + _CONSUMED)
+    return load_acquire(ring + _PRODUCED) <= load_relaxed(ring + _CONSUMED)
 
 
 def capacity_for(payload_bytes: int) -> int:

@@ -2,7 +2,8 @@
 
 A supervisor finds a leftover of its own name by its header: pid and start time of a process that is gone.
 It removes that and makes a new one; one whose supervisor lives stops it with a clear error. Workers are
-forked from the supervisor and inherit the mapping, so they need no name; colocated clients attach by name.
+forked from the supervisor and inherit the mapping, so they need no name; colocated clients attach by name (see
+`shmq/local/attach.py`), each to a session of its own.
 """
 
 import grp
@@ -22,7 +23,9 @@ from shmq.memory.region import Region
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell, spsc
 from shmq.shared import header, roster
+from shmq.shared.local_sessions import LocalSessions
 from shmq.shared.plan import FIRST_WORKER, Plan, plan_for
+from shmq.shared.terms import Terms, write_terms
 from shmq.store import name_table, offset_table, queue_table
 from shmq.store.name_table import NameTable
 from shmq.store.offset_table import OffsetTable
@@ -42,6 +45,7 @@ class BrokerMemory:
         address: where the segment begins in this process.
         watermarks, topic_names, group_names, queues, offsets: the tables.
         roster: a row for each process.
+        sessions: of processes that attached.
     """
 
     def __init__(self, memory: Region, plan: Plan, is_sync_flush: bool) -> None:
@@ -55,6 +59,7 @@ class BrokerMemory:
         self.offsets = OffsetTable(self.bytes_of("offsets"))
         at = plan.extents["roster"].offset_bytes
         self.roster = memory.records(at, FIRST_WORKER + plan.workers, roster.LAYOUT)
+        self.sessions = LocalSessions(self.place("local_sessions"), plan.local_sessions)
 
     @property
     def name(self) -> str:
@@ -127,7 +132,8 @@ def create(config: Config, broker_epoch: int) -> BrokerMemory:
         region.unlink(name)
     plan = plan_for(config)
     group_id = _group_id(config.shared_memory_group)
-    memory = region.create(name, plan.size_bytes, 0o660 if group_id >= 0 else 0o600, group_id)
+    mode = 0o660 if group_id >= 0 else 0o600
+    memory = region.create(name, plan.size_bytes, mode, group_id, plan.reserved_bytes)
     return _make_up(memory, plan, config, broker_epoch)
 
 
@@ -187,16 +193,10 @@ def _make_up(memory: Region, plan: Plan, config: Config, broker_epoch: int) -> B
     name_table.format_name_table(part("group_names"), config.groups_max)
     queue_table.format_queue_table(part("queues"), config.queue_slots_max)
     offset_table.format_offset_table(part("offsets"), config.offset_rows_max)
-    capacities = {
-        "submit": config.submit_ring_bytes,
-        "completions": config.completion_ring_bytes,
-        "up": config.letter_ring_bytes,
-        "down": config.letter_ring_bytes,
-    }
+    write_terms(part("terms"), Terms.of(config))
     for name, extent in plan.extents.items():
-        kind, _, number = name.partition("/")
-        if number:
-            spsc.initialise(memory.address + extent.offset_bytes, capacities[kind])
+        if "/" in name and extent.offset_bytes < plan.reserved_bytes:
+            spsc.initialise(memory.address + extent.offset_bytes, plan.capacity_bytes(name))
     made = BrokerMemory(memory, plan, config.flush_disk_type == "SYNC_FLUSH")
     store_word(memory.address + header.MAGIC_AT, header.MAGIC)
     return made

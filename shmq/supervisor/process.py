@@ -237,7 +237,7 @@ def _make_bells(memory: BrokerMemory) -> dict[int, int]:
     eventfds: dict[int, int] = {}
     for number in range(plan.BELL_FIRST_WORKER + memory.plan.workers):
         descriptor = doorbell.NONE
-        if number >= plan.BELL_CONDUCTOR:
+        if number >= plan.BELL_CONDUCTOR and number != plan.BELL_LOCAL:
             descriptor = eventfds[number] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         doorbell.initialise(memory.bell(number), descriptor)
     return eventfds

@@ -5,6 +5,9 @@ the dispatcher, that sender, and under SYNC_FLUSH the flush thread, which runs i
 is full, the next one has been made ready by the flush thread; where the disk has no room for it, or a sync
 failed, submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
 
+Producers in other processes come and go (`shared/local_sessions.py`): which of their rings are polled is looked
+up again when one word says so. Of one that is gone all that it published is committed; nobody waits for one.
+
 Killed anywhere, its successor first answers the batch that may have been committed and not answered, clears
 what lies behind `appended`, and derives each queue's next offset again from the dispatched queues and the
 part of the log behind `dispatched`.
@@ -23,6 +26,7 @@ from shmq.memory.words import load_word
 from shmq.ring import doorbell, spsc
 from shmq.shared import commit, header, plan
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.shared.local_sessions import ATTACHED, LEAVING, Polled
 from shmq.store import record
 from shmq.store.log import LogDirectory
 from shmq.store.name_table import find_name
@@ -56,6 +60,11 @@ class CommitWriter:
         self._sender_bells = [
             memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in range(memory.plan.workers)
         ] + [memory.bell(plan.BELL_CONDUCTOR)]
+        self._inner_senders = memory.plan.inner_senders
+        self._sessions = Polled(memory.sessions)
+        self._polled = list(range(self._inner_senders))
+        self._leaving: frozenset[int] = frozenset()
+        self._committed = 0
         self._refusing = ""
         self._retry_at_ms = 0
         self._is_stopping = False
@@ -78,46 +87,60 @@ class CommitWriter:
         """Commit a batch of each ring."""
         if not self._flusher.is_running:
             raise StoreError("the flush thread is gone")
+        if self._sessions.has_changed:
+            self._heed_sessions()
         now_ms = wall_ms()
         if self._flusher.failure or (self._refusing and now_ms < self._retry_at_ms):
             return self._refuse_all()
         committed = 0
-        for sender, ring in enumerate(self._rings):
+        for sender in self._polled:
+            ring = self._rings[sender]
             completions = self._completions[sender]
             outcome = commit.commit(self._places, sender, ring, completions, now_ms, BATCH_BYTES_MAX)
             if outcome == commit.IDLE:
-                if self._is_stopping and not spsc.is_empty(ring):
+                if (self._is_stopping or sender in self._leaving) and not spsc.is_empty(ring):
                     self._drop_answers_to_the_dead(sender)
                 continue
             committed += 1
-            doorbell.ring_bell(self._sender_bells[sender])
+            self._ring(sender)
             if outcome == commit.NEEDS_FILE and not self._roll(now_ms):
                 break
         if committed:
             doorbell.ring_bell(self._dispatcher_bell)
             if self._is_sync:
                 self._flusher.wake()
+        self._committed = committed
         return committed
 
     def rest(self, timeout_ns: int) -> None:
         """Sleep until somebody submits."""
         doorbell.will_sleep(self._bell)
-        if all(map(spsc.is_empty, self._rings)):
+        if self._sessions.has_changed:
+            doorbell.is_awake(self._bell)
+        elif all(spsc.is_empty(self._rings[sender]) for sender in self._polled):
             doorbell.sleep(self._bell, timeout_ns)
         else:
             # Something waits that cannot go on: room for answers, or for a file, is what it needs.
             doorbell.sleep(self._bell, min(timeout_ns, RETRY_MS * 1_000_000) if self._refusing else 1_000_000)
 
     def stop(self) -> None:
-        """End once all senders are gone."""
+        """End once all senders of the broker are gone."""
         self._is_stopping = True
 
     @property
     def is_done(self) -> bool:
-        """Whether nobody is left who could submit, and nothing is left to commit."""
+        """Whether nobody of the broker is left who could submit, and nothing is left to commit.
+
+        Producers in other processes have seen that the broker stops. What they published before is taken, as far
+        as they have room for the answers; nobody waits for them.
+        """
         rows = self._memory.roster
         senders = [rows[plan.CONDUCTOR], *rows[plan.FIRST_WORKER :]]
-        return not any(map(row_alive, senders)) and all(map(spsc.is_empty, self._rings))
+        if any(map(row_alive, senders)):
+            return False
+        if not all(map(spsc.is_empty, self._rings[: self._inner_senders])):
+            return False
+        return self._committed == 0 or all(spsc.is_empty(self._rings[sender]) for sender in self._polled)
 
     def close(self) -> None:
         """Flush everything, and give back a file made ready that was not needed."""
@@ -164,19 +187,44 @@ class CommitWriter:
 
     def _drop_answers_to_the_dead(self, sender: int) -> None:
         """Make room for answers that nobody will read: what their sender has submitted is stored all the same."""
+        session = sender - self._inner_senders
+        if session >= 0:
+            sessions = self._memory.sessions
+            if sessions.state(session) != ATTACHED or not sessions.is_owned(session):
+                self._memory.renew_ring(f"completions/{sender}")
+            return
         rows = self._memory.roster
         conductor = self._memory.plan.conductor_sender
         row = rows[plan.CONDUCTOR if sender == conductor else plan.FIRST_WORKER + sender]
         if not row_alive(row):
             self._memory.renew_ring(f"completions/{sender}")
 
+    def _heed_sessions(self) -> None:
+        """Poll the rings of those sessions that are attached now, and say so: the others may lose their memory."""
+        self._sessions.refresh()
+        first = self._inner_senders
+        self._polled = [*range(first), *(first + session for session in self._sessions.sessions)]
+        leaving = self._memory.sessions.in_state((LEAVING,))
+        self._leaving = frozenset(first + session for session in leaving)
+        self._memory.sessions.heed(self._sessions.changes)
+
+    def _ring(self, sender: int) -> None:
+        """Wake a sender, if it sleeps."""
+        session = sender - self._inner_senders
+        if session < 0:
+            doorbell.ring_bell(self._sender_bells[sender])
+        else:
+            doorbell.ring_stranger(self._memory.sessions.bell(session))
+
     def _refuse_all(self) -> int:
         refused = 0
-        for sender, (ring, completions) in enumerate(zip(self._rings, self._completions, strict=True)):
+        for sender in self._polled:
+            ring, completions = self._rings[sender], self._completions[sender]
             count = commit.refuse(self._places, sender, ring, completions, SERVICE_NOT_AVAILABLE)
             if count:
-                doorbell.ring_bell(self._sender_bells[sender])
+                self._ring(sender)
                 refused += count
+        self._committed = refused
         return refused
 
     def _resume(self) -> None:
@@ -190,12 +238,12 @@ class CommitWriter:
             segment=segment.address, segment_start=segment.start, segment_bytes=segment.size_bytes
         )
         while not commit.resume(places, self._rings[sender], self._completions[sender]):
-            if self._memory.state == header.STOPPING:
+            if self._memory.state == header.STOPPING or sender >= self._inner_senders:
                 self._drop_answers_to_the_dead(sender)
-            doorbell.ring_bell(self._sender_bells[sender])
+            self._ring(sender)
             doorbell.will_sleep(self._bell)
             doorbell.sleep(self._bell, 1_000_000)
-        doorbell.ring_bell(self._sender_bells[sender])
+        self._ring(sender)
         if segment.start != self._segment.start:
             segment.close()
 

@@ -23,6 +23,7 @@ from shmq.ring import doorbell
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.commit import STORE_MS
+from shmq.shared.local_sessions import Polled
 from shmq.store.checkpoint import CheckpointFile
 from shmq.store.flush import flush_range
 from shmq.store.log import LogDirectory
@@ -57,6 +58,7 @@ class Flusher:
         workers = range(memory.plan.workers)
         self._listeners = [memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in workers]
         self._listeners.append(memory.bell(plan.BELL_CONDUCTOR))
+        self._sessions = Polled(memory.sessions)
         self._dispatcher_bell = memory.bell(plan.BELL_DISPATCHER)
         self._is_sync = config.flush_disk_type == "SYNC_FLUSH"
         self._segments: list[Segment] = []
@@ -177,6 +179,9 @@ class Flusher:
             self._segments.pop(0).close()
         for bell in self._listeners:
             doorbell.ring_for(bell, doorbell.FLUSHED)
+        self._sessions.refresh()
+        for session in self._sessions.sessions:
+            doorbell.ring_stranger_for(self._memory.sessions.bell(session), doorbell.FLUSHED)
         if self._is_sync:
             doorbell.ring_bell(self._dispatcher_bell)
 
