@@ -1,13 +1,7 @@
 """Kernel: serve a frame, or leave it to Python. The index of the fast path."""
 
-from typing import Final
-
+from shmq.fastpath.outcomes import SLOW
 from shmq.jit import kernel
-
-DONE: Final = 0
-"""The frame is served: answered, submitted to the writer, or parked."""
-SLOW: Final = 1
-"""The frame is for Python; nothing was done."""
 
 
 @kernel
