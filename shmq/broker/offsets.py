@@ -84,6 +84,17 @@ class Offsets:
         tables = self._tables
         tables.offsets.add(tables.groups.add(group.encode()), slot, offset)
 
+    def make_rows(self, group: str, slots: tuple[int, ...]) -> list[int]:
+        """Have a row for a group in each of these queues, without an offset where it is new; return the rows.
+
+        Raises:
+            StoreError: the table is full.
+        """
+        tables = self._tables
+        group_id = tables.groups.add(group.encode())
+        found = ((slot, tables.offsets.row(group_id, slot)) for slot in slots)
+        return [tables.offsets.add(group_id, slot, NONE) if row == NONE else row for slot, row in found]
+
     def query(self, group: str, topic: str, queue_id: int) -> int:
         """Return a committed offset, or NONE."""
         group_id = self._tables.groups.find(group.encode())

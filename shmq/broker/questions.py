@@ -1,4 +1,4 @@
-"""Questions: what a network worker may ask the conductor to do before it goes on with a request.
+"""Questions: what a network worker, or a process attached to shared memory, may ask the conductor to do first.
 
 Each is a small JSON object, the `question` of an Ask; its member `ask` names the kind. A question may be asked
 twice, by two workers at the same moment or by one after a restart: what exists already is the answer.
@@ -10,6 +10,10 @@ twice, by two workers at the same moment or by one after a restart: what exists 
     group        the group exists                                                    SUBSCRIPTION_GROUP_NOT_EXIST
     offset       the group has a committed offset in the queue, and it is this one   the reason
     locks        (nothing: it only says) the group holds a lock of some queue        QUERY_NOT_FOUND
+    topic_view   the topic exists, made as by `topic` where that is allowed; says    TOPIC_NOT_EXIST,
+                 what it is, as JSON                                                 INVALID_PARAMETER, NO_PERMISSION
+    group_view   the group exists and has a row for its offset in each queue of the  SUBSCRIPTION_GROUP_NOT_EXIST,
+                 topic; says where they are, as JSON                                 TOPIC_NOT_EXIST, NO_PERMISSION
 """
 
 from dataclasses import dataclass
@@ -72,7 +76,38 @@ class LocksQuestion:
     group: str
 
 
-Question: TypeAlias = TopicQuestion | RetryTopicQuestion | GroupQuestion | OffsetQuestion | LocksQuestion
+@dataclass(frozen=True, slots=True)
+class TopicViewQuestion:
+    """Say what a topic is, for a producer or consumer outside the broker.
+
+    Attributes:
+        topic: its name.
+        make: whether it is made, where the broker allows that, when it does not exist.
+        queue_nums: most queues to make then.
+    """
+
+    topic: str
+    make: bool
+    queue_nums: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupViewQuestion:
+    """Have a place for what a group has consumed of a topic, and say where it is."""
+
+    group: str
+    topic: str
+
+
+Question: TypeAlias = (
+    TopicQuestion
+    | RetryTopicQuestion
+    | GroupQuestion
+    | OffsetQuestion
+    | LocksQuestion
+    | TopicViewQuestion
+    | GroupViewQuestion
+)
 
 
 def ask_topic(topic: str, default_topic: str, queue_nums: int, sys_flag: int) -> dict[str, Any]:
@@ -106,6 +141,16 @@ def ask_locks(group: str) -> dict[str, Any]:
     return {"ask": "locks", "group": group}
 
 
+def ask_topic_view(topic: str, queue_nums: int, *, make: bool) -> dict[str, Any]:
+    """Return the question what a topic is."""
+    return {"ask": "topic_view", "topic": topic, "make": make, "queue_nums": queue_nums}
+
+
+def ask_group_view(group: str, topic: str) -> dict[str, Any]:
+    """Return the question where the offsets of a group in a topic lie."""
+    return {"ask": "group_view", "group": group, "topic": topic}
+
+
 def parse_question(question: dict[str, Any]) -> Question:
     """Return a question as a value; only our own processes ask, so that anything else is a broken invariant."""
     given = dict(question)
@@ -116,6 +161,8 @@ def parse_question(question: dict[str, Any]) -> Question:
         "group": GroupQuestion,
         "offset": OffsetQuestion,
         "locks": LocksQuestion,
+        "topic_view": TopicViewQuestion,
+        "group_view": GroupViewQuestion,
     }
     assert kind in kinds, f"no question is a {kind}"
     parsed: Question = kinds[kind](**given)

@@ -17,7 +17,7 @@ import orjson
 
 from shmq import logs
 from shmq.broker import updates
-from shmq.broker.answering import handle_question
+from shmq.broker.answering import answer_stranger, handle_question
 from shmq.broker.delays import Delivery
 from shmq.broker.effects import CloseChannel, DocumentName, Effect, Persist, Publish, Push, RegisterTopics
 from shmq.broker.metadata import Metadata
@@ -25,8 +25,10 @@ from shmq.broker.offsets import Tables
 from shmq.broker.outcome import Append, Appended, Ask, Channel, Outcome, Park, Peer, Reply
 from shmq.broker.requests import REQUESTS
 from shmq.broker.store_reader import StoreReader
+from shmq.broker.updates import SubscriptionUpdate
 from shmq.config.settings import Config
 from shmq.errors import PeerError, RequestError, StoreError
+from shmq.memory.words import load_word
 from shmq.ring import doorbell
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
@@ -43,6 +45,7 @@ from shmq.wire.topic_bodies import TopicConfig
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits
 from shmq.workers.letters import Inbox, Kind, Letter, Outbox, unpack_request
+from shmq.workers.local_desks import LocalDesks
 from shmq.workers.registering import Registering
 from shmq.workers.runner import row_alive, wall_ms
 from shmq.workers.sockets import SocketServer
@@ -78,6 +81,7 @@ class Conductor:
             for i in workers
         ]
         self._epochs = [0 for _ in workers]
+        self._desks = LocalDesks(memory, bell_descriptor, self._answer_stranger, self._log)
         self._encodings: dict[Channel, Encoding] = {}
         self._opaque = 0
         self._unsaved: set[DocumentName] = set()
@@ -121,6 +125,8 @@ class Conductor:
             inbox.skip_all()  # whoever sent that will be asked to say it again
             outbox.post(Kind.RESTARTED, 0)
             outbox.flush()
+        memory.sessions.note_metadata()  # whatever a predecessor had not come to
+        self._desks.start()
 
     @property
     def is_ready(self) -> bool:
@@ -137,6 +143,7 @@ class Conductor:
         work += self._appender.collect(now_ms)
         work += self._do_due(now_ms)
         work += self._registering.poll(now_ms)
+        work += self._desks.poll(now_ms)
         self._perform_effects()
         for outbox in self._outboxes:
             outbox.flush()
@@ -149,10 +156,11 @@ class Conductor:
         doorbell.will_sleep(self._bell)
         now_ms = wall_ms()
         timeout_ms = timeout_ns // 1_000_000
-        if all(inbox.is_empty for inbox in self._inboxes) and self._appender.is_idle:
+        is_idle = self._appender.is_idle and self._desks.is_idle
+        if is_idle and all(inbox.is_empty for inbox in self._inboxes):
             next_due_ms = min((due_ms for due_ms, _, _ in self._due), default=now_ms + timeout_ms)
             timeout_ms = max(0, min(timeout_ms, next_due_ms - now_ms))
-            timeout_ms = self._registering.wait_ms(now_ms, timeout_ms)
+            timeout_ms = self._desks.wait_ms(now_ms, self._registering.wait_ms(now_ms, timeout_ms))
             self._server.poll(timeout_ms, wall_ms)
         doorbell.is_awake(self._bell)
 
@@ -177,6 +185,7 @@ class Conductor:
         self._unsaved.update(DocumentName)
         self._save()
         self._registering.close()
+        self._desks.close()
         self._server.close_all()
         self._reader.close()
 
@@ -226,6 +235,12 @@ class Conductor:
                 self._log.debug("a client answered what was not asked", connection=letter.tag)
             case _:
                 raise AssertionError(f"no worker sends letters of kind {letter.kind}")
+
+    def _answer_stranger(self, question: bytes) -> bytes:
+        """Answer a process that is attached: code, remark, and the count of changes that the answer is true for."""
+        answered = answer_stranger(self._state, question, wall_ms())
+        self._perform_effects()
+        return orjson.dumps((*answered, load_word(self._memory.sessions.metadata_address)))
 
     def _welcome(self, worker: int, epoch: int) -> None:
         """Tell a new worker everything, and forget the clients of its earlier lives."""
@@ -292,6 +307,8 @@ class Conductor:
                 for worker, outbox in enumerate(self._outboxes):
                     if self._epochs[worker]:
                         outbox.post(Kind.UPDATE, 0, [packed])
+                if not isinstance(update, SubscriptionUpdate):
+                    self._memory.sessions.note_metadata()
             case Push(channel, command):
                 self._opaque = (self._opaque + 1) & 0x7FFF_FFFF
                 command.opaque = self._opaque

@@ -29,7 +29,7 @@ be thrown away at its successor's first letter, HELLO or RESTARTED.
 
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -80,12 +80,22 @@ class Letter(NamedTuple):
 class Outbox:
     """The sending end of a ring of letters."""
 
-    def __init__(self, memory: NDArray[np.uint8], ring: int, capacity_bytes: int, bell: int) -> None:
-        """Take the ring at an address in `memory`, whose receiver sleeps on `bell`."""
+    def __init__(
+        self,
+        memory: NDArray[np.uint8],
+        ring_at: int,
+        capacity_bytes: int,
+        bell: int,
+        *,
+        ring: Callable[[int], None] = ring_bell,
+    ) -> None:
+        """Take the ring at an address in `memory`, whose receiver sleeps on `bell` and is woken by `ring`."""
         self._view = memory.data
         self._base = int(memory.ctypes.data)
-        self._ring = ring
+        self._ring = ring_at
+        self._capacity_bytes = capacity_bytes
         self._bell = bell
+        self._wake = ring
         self._part_bytes = capacity_bytes // _PART_OF_RING
         self._backlog: deque[tuple[int, int, bytes]] = deque()
         self._has_news = False
@@ -114,7 +124,7 @@ class Outbox:
         self._move_backlog()
         if self._has_news:
             self._has_news = False
-            ring_bell(self._bell)
+            self._wake(self._bell)
 
     def forget(self) -> None:
         """Drop what waits: it was meant for a process that is gone."""
@@ -128,14 +138,16 @@ class Outbox:
             self._backlog.popleft()
 
     def _offer(self, kind: int, tag: int, pieces: Sequence[bytes | memoryview], size_bytes: int) -> bool:
-        position = spsc.claim(self._ring, size_bytes)
+        produced = spsc.produced_position(self._ring)
+        position = spsc.claim_within(self._ring, self._capacity_bytes, produced, size_bytes)
         if position < 0:
             return False
-        at = spsc.payload_address(self._ring, position) - self._base
+        payload = spsc.payload_within(self._ring, self._capacity_bytes, position)
+        at = payload - self._base
         for piece in pieces:
             self._view[at : at + len(piece)] = piece
             at += len(piece)
-        spsc.publish(self._ring, spsc.fill_head(self._ring, position, size_bytes, kind, tag))
+        spsc.publish(self._ring, spsc.fill_head_at(payload, position, size_bytes, kind, tag))
         self._has_news = True
         return True
 
@@ -143,10 +155,12 @@ class Outbox:
 class Inbox:
     """The receiving end of a ring of letters."""
 
-    def __init__(self, memory: NDArray[np.uint8], ring: int) -> None:
+    def __init__(self, memory: NDArray[np.uint8], ring: int, capacity_bytes: int | None = None) -> None:
+        """Take the ring at an address in `memory`; without its capacity the one that it was made with."""
         self._view = memory.data
         self._base = int(memory.ctypes.data)
         self._ring = ring
+        self._capacity_bytes = spsc.capacity_of(ring) if capacity_bytes is None else capacity_bytes
         self._parts: list[bytes] = []
 
     @property
@@ -157,7 +171,7 @@ class Inbox:
     def letters(self, count_max: int) -> Iterator[Letter]:
         """Take letters out, oldest first; room is given back as each is copied."""
         for _ in range(count_max):
-            found = spsc.peek(self._ring, spsc.consumed_position(self._ring))
+            found = spsc.peek_within(self._ring, self._capacity_bytes, spsc.consumed_position(self._ring))
             if found.position < 0:
                 return
             at = found.address - self._base
