@@ -19,6 +19,11 @@
        120    20  store_host        our address for that peer, likewise
        140     4  store_host_bytes
        144     8  first_parked      the first pull of its that waits, or 0; 0 in a new row
+       152     8  watched           what epoll waits for; NONE: epoll does not know the socket
+       160     8  end               why the connection is over, a code of the reactor's; 0 while it is not
+       168     8  end_detail        what the code is about
+       176     8  next_ended        the next row of the reactor's list of those that are over, or 0
+       184     8  next_held_back    the next row of its list of those it does not read from, or 0
        256
 
 Private to its network worker, which dies with it. The rows are native; the two hosts are big-endian, as they go
@@ -52,6 +57,11 @@ LAYOUT: Final = layout(
     store_host=(120, "V20"),
     store_host_bytes=(140, "<i4"),
     first_parked=(144, "<i8"),
+    watched=(152, "<i8"),
+    end=(160, "<i8"),
+    end_detail=(168, "<i8"),
+    next_ended=(176, "<i8"),
+    next_held_back=(184, "<i8"),
 )
 SIZE: Final = LAYOUT.itemsize
 DESCRIPTOR: Final = offset_of(LAYOUT, "descriptor")
