@@ -7,6 +7,7 @@
         16     8  message_flag    what every message of the topic gets into its sysFlag
         24     8  permission
         32     8  topic_sys_flag
+        40     8  read_queue_count
         64
 
 Private to a network worker, whose Python (`fastpath/tables.py`) rewrites a row when the conductor tells it of a
@@ -29,6 +30,7 @@ LAYOUT: Final = layout(
     message_flag=(16, "<i8"),
     permission=(24, "<i8"),
     topic_sys_flag=(32, "<i8"),
+    read_queue_count=(40, "<i8"),
 )
 SIZE: Final = LAYOUT.itemsize
 FLAGS: Final = offset_of(LAYOUT, "flags")
@@ -36,6 +38,7 @@ QUEUE_COUNT: Final = offset_of(LAYOUT, "queue_count")
 MESSAGE_FLAG: Final = offset_of(LAYOUT, "message_flag")
 PERMISSION: Final = offset_of(LAYOUT, "permission")
 TOPIC_SYS_FLAG: Final = offset_of(LAYOUT, "topic_sys_flag")
+READ_QUEUE_COUNT: Final = offset_of(LAYOUT, "read_queue_count")
 
 EXISTS: Final = 1
 SENDABLE: Final = 2
