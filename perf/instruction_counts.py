@@ -1,0 +1,213 @@
+"""How many instructions does each hot kernel take for a record?
+
+    python -m perf.instruction_counts          # one line a kernel
+
+Times on a shared machine differ by half from one minute to the next; the instructions of a compiled loop do not. They
+are counted one by one: a child runs the kernel, its parent single-steps it by ptrace(2), which needs no performance
+counter and so works in virtual machines. The cost of a record is the difference between a run of many and a run of
+half as many, so that whatever surrounds the kernel cancels out. What it does not see is memory: a kernel may take as
+many instructions as before and miss the cache. For that there are the other questions.
+
+`tests/perf_guard` compares these with bounds.
+"""
+
+import ctypes
+import os
+import signal
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numba import types
+
+from perf.histogram import Histogram, record_all
+from shmq.jit import compile_kernels, kernel
+from shmq.memory.block import address_of
+from shmq.memory.crc32 import crc32
+from shmq.memory.endian import load_native_i32
+from shmq.ring import spsc
+from shmq.shared import commit, submission
+from tests.support.small_store import SmallStore
+from tests.support.writer_ground import WriterGround, encode, message
+
+RECORDS: Final = 16
+BODY_BYTES: Final = 128
+PROPERTIES: Final = b"UNIQ_KEY\x017F0000010001AABBCCDD000000000001\x02WAIT\x01true\x02TAGS\x01TagA\x02"
+
+Prepare = Callable[[int], Callable[[], Any]]
+"""Makes ready for so many records, uncounted; what it returns is counted."""
+
+_TRACE_ME: Final = 0
+_SINGLE_STEP: Final = 9
+_STOPPED: Final = 0x7F
+_TRAPPED: Final = 5
+_FAILED: Final = -1
+
+_ptrace: Any = types.ExternalFunction(
+    "ptrace", types.int64(types.int64, types.int64, types.int64, types.int64)
+)
+_waitpid: Any = types.ExternalFunction("waitpid", types.int32(types.int32, types.int64, types.int32))
+
+
+def count_all(directory: Path) -> dict[str, float]:
+    """Instructions a record, by kernel."""
+    for _ in compile_kernels():
+        pass
+    return {name: instructions_a_record(prepare) for name, prepare in prepared(directory).items()}
+
+
+def instructions_a_record(prepare: Prepare, records: int = RECORDS) -> float:
+    """Instructions for each of the second half of so many records."""
+    prepare(records)()  # links, and touches its pages
+    return (instructions(prepare, records) - instructions(prepare, records // 2)) / (records - records // 2)
+
+
+def instructions(prepare: Prepare, records: int) -> int:
+    """Instructions of one run, and of what little Python calls it.
+
+    Raises:
+        PermissionError: this process may not trace its child.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})  # two processes that take turns by the step do so best on one core
+    child = os.fork()
+    if child == 0:
+        _run_traced(prepare, records)
+    try:
+        os.waitpid(child, os.WUNTRACED)
+        status = np.zeros(1, np.int64)
+        steps = _step_until_stopped(child, address_of(status))
+        if steps == _FAILED:
+            raise PermissionError("ptrace(2) of a child is refused here: no instructions can be counted")
+        return steps
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.sched_setaffinity(0, before)
+
+
+def prepared(directory: Path) -> dict[str, Prepare]:
+    """What is counted."""
+    ground = WriterGround(
+        directory / "writer",
+        commit_log_file_bytes=1 << 20,
+        submit_ring_bytes=1 << 20,
+        completion_ring_bytes=1 << 16,
+    )
+    return {
+        "crc32 of 1 KiB": _checksums,
+        "ring: offer and take 128 B": _ring_passages,
+        "writer: commit 128 B": _commits(ground),
+        "dispatcher: entry of a record": _dispatch(directory / "dispatcher"),
+        "histogram: record": _histogram_records,
+    }
+
+
+def _checksums(count: int) -> Callable[[], Any]:
+    content = np.arange(1024, dtype=np.uint8)
+    return lambda: _checksum_often(address_of(content), len(content), count)
+
+
+def _ring_passages(count: int) -> Callable[[], Any]:
+    memory = np.zeros(spsc.ring_bytes(1 << 16), np.int64)
+    spsc.initialise(address_of(memory), 1 << 16)
+    return lambda: _pass_through(address_of(memory), BODY_BYTES, count)
+
+
+def _histogram_records(count: int) -> Callable[[], Any]:
+    values, histogram = np.arange(1000, 1000 + count), Histogram()
+    return lambda: record_all(histogram.counts, values)
+
+
+def _commits(ground: WriterGround) -> Prepare:
+    segment = ground.log.create(0)
+    ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
+    encoded = encode([message(body=bytes(BODY_BYTES), properties=PROPERTIES)])
+    payload = struct.pack("<iiii", 0, 1, len(encoded), 0) + encoded
+
+    def prepare(count: int) -> Callable[[], Any]:
+        ground.memory.watermarks.begin(0, 0, 0)
+        spsc.give_back(ring, spsc.produced_position(ring))
+        spsc.give_back(completions, spsc.produced_position(completions))
+        for _ in range(count):
+            ground.submit_bytes(payload)
+
+        def run() -> None:
+            places = ground.places(segment)  # here, since it is the segment that keeps the mapping
+            assert commit.commit(places, 0, ring, completions, 1, 1 << 20) == commit.COMMITTED
+
+        return run
+
+    return prepare
+
+
+def _dispatch(directory: Path) -> Prepare:
+    store = SmallStore(directory, log_file_bytes=1 << 20, queue_file_bytes=1 << 16)
+    store.add_queue(b"TopicTest", 0)
+    ends = [
+        store.append(b"TopicTest", 0, body=bytes(BODY_BYTES), properties=PROPERTIES)[0]
+        for _ in range(RECORDS)
+    ]
+    ends.append(store.end)
+
+    def prepare(count: int) -> Callable[[], Any]:
+        store.queues.max[:] = 0
+        store.queues.end_position[:] = 0
+        return lambda: store.dispatch.step(0, ends[count], 1 << 40)
+
+    return prepare
+
+
+def _run_traced(prepare: Prepare, records: int) -> None:
+    run = prepare(records)
+    ctypes.CDLL(None).ptrace(_TRACE_ME, 0, 0, 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    run()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    os._exit(0)
+
+
+@kernel
+def _step_until_stopped(child: int, status: int) -> int:
+    """Let a stopped child go step by step until it stops by itself; return how many those were."""
+    steps = 0
+    while True:
+        if _ptrace(_SINGLE_STEP, child, 0, 0) != 0 or _waitpid(child, status, 0) != child:
+            return _FAILED
+        reason = load_native_i32(status)
+        if reason & 0xFF != _STOPPED:
+            return _FAILED
+        if (reason >> 8) & 0xFF != _TRAPPED:
+            return steps
+        steps += 1
+
+
+@kernel
+def _checksum_often(address: int, size_bytes: int, count: int) -> int:
+    found = 0
+    for _ in range(count):
+        found ^= crc32(address, size_bytes)
+    return found
+
+
+@kernel
+def _pass_through(ring: int, payload_bytes: int, count: int) -> None:
+    for number in range(count):
+        position = spsc.claim(ring, payload_bytes)
+        spsc.publish(ring, spsc.fill_head(ring, position, payload_bytes, submission.SUBMISSION, number))
+        letter = spsc.peek(ring, spsc.consumed_position(ring))
+        spsc.give_back(ring, letter.position + spsc.space_of(letter.size_bytes))
+
+
+def main() -> None:
+    """Print the counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, count in count_all(Path(folder)).items():
+            print(f"{count:10.1f}  {name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
