@@ -19,10 +19,16 @@ frame itself, or unescaped in the arena behind this block, which holds as much a
 is valid UTF-8. Ids 0 to 13 are the one-letter names of a send; the others have a name in full.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shmq.jit import kernel
-from shmq.memory.endian import load_native_i64, load_u8
+from shmq.memory.block import address_of, equal
+from shmq.memory.endian import load_native_i64, load_u8, store_native_i64
 from shmq.memory.layout import layout, offset_of
 
 LAYOUT: Final = layout(
@@ -90,12 +96,73 @@ PROXY_CLIENT_ID: Final = 29
 BROKER_NAME: Final = 30
 ZERO_IF_NOT_FOUND: Final = 31
 
+NAMES: Final[Mapping[str, int]] = MappingProxyType(
+    {letter: number for number, letter in enumerate("abcdefghijklmn")}
+    | {
+        "consumerGroup": CONSUMER_GROUP,
+        "topic": TOPIC,
+        "queueId": QUEUE_ID,
+        "queueOffset": QUEUE_OFFSET,
+        "maxMsgNums": MESSAGE_COUNT_MAX,
+        "sysFlag": SYS_FLAG,
+        "commitOffset": COMMIT_OFFSET,
+        "suspendTimeoutMillis": SUSPEND_TIMEOUT_MS,
+        "subscription": SUBSCRIPTION,
+        "subVersion": SUBSCRIPTION_VERSION,
+        "expressionType": EXPRESSION_TYPE,
+        "maxMsgBytes": MESSAGE_BYTES_MAX,
+        "requestSource": REQUEST_SOURCE,
+        "proxyFrowardClientId": PROXY_CLIENT_ID,
+        "bname": BROKER_NAME,
+        "setZeroIfNotFound": ZERO_IF_NOT_FOUND,
+    }
+)
+"""The fields that are kept, by their names on the wire; a field of another name is nobody's."""
+
 ABSENT: Final = -1
+UNKNOWN: Final = -1
 
 _INT32_MAX: Final = (1 << 31) - 1
 _ZERO, _PLUS, _MINUS = b"0+-"
 _TRUE: Final = 0x65757274  # "true", native
 _DIGITS_MAX: Final = 18  # surely of an int64; longer numbers are Python's
+_NAME_BYTES_MAX: Final = 20
+_NAME_ROOM_BYTES: Final = 24
+
+
+def _tabulate() -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The names by length and first letter, which tell them all apart, and the names by id."""
+    ids = np.full((_NAME_BYTES_MAX + 1) * 32, UNKNOWN, dtype=np.int64)
+    texts = np.zeros(_NAME_ROOM_BYTES * 64, dtype=np.uint8)
+    for name, field_id in NAMES.items():
+        place = 32 * len(name) + (ord(name[0]) & 31)
+        assert ids[place] == UNKNOWN, "two names of one length begin with the same letter"
+        ids[place] = field_id
+        at = _NAME_ROOM_BYTES * field_id
+        texts[at : at + len(name)] = list(name.encode())
+    return ids, texts
+
+
+_IDS, _TEXTS = _tabulate()
+
+
+@kernel
+def field_id_of(name: int, name_bytes: int) -> int:
+    """The id of the field that a name stands for, or UNKNOWN."""
+    if name_bytes < 1 or name_bytes > _NAME_BYTES_MAX:
+        return UNKNOWN
+    field_id = int(_IDS[32 * name_bytes + (load_u8(name) & 31)])
+    if field_id != UNKNOWN and equal(address_of(_TEXTS) + _NAME_ROOM_BYTES * field_id, name, name_bytes):
+        return field_id
+    return UNKNOWN
+
+
+@kernel
+def put_field(request: int, field_id: int, text: int, text_bytes: int) -> None:
+    """Note where a field's text lies; `present` is the parser's to set."""
+    at = request + TEXTS + 16 * field_id
+    store_native_i64(at, text)
+    store_native_i64(at + 8, text_bytes)
 
 
 @kernel
