@@ -24,6 +24,7 @@ from shmq.shared import roster, submission
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.plan import BELL_WRITER
 from shmq.store import record
+from shmq.store.position import NONE
 
 _HEAD: Final = struct.Struct("<iiii")
 _COMPLETION: Final = struct.Struct("<iiqqq")
@@ -88,6 +89,11 @@ class Appender:
     def wants_flush_news(self) -> bool:
         """Whether answers wait for the flush."""
         return bool(self._unflushed)
+
+    @property
+    def wanted_flushed(self) -> int:
+        """How far the flush must come for the next answer, or NONE."""
+        return self._unflushed[0][0] if self._unflushed else NONE
 
     @property
     def is_idle(self) -> bool:

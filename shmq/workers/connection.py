@@ -1,20 +1,20 @@
 """One peer's TCP connection as its owner sees it, and the limits that every connection keeps.
 
-A connection belongs to the SocketServer that accepted it; some of its attributes are for that server
-alone. An id is given once in the life of a process, so that a letter about a connection that is gone
+A connection belongs to the server that accepted it, and each kind of server adds what it needs. An id is given once in the life of a process, so that a letter about a connection that is gone
 can never reach its successor on the same file descriptor.
 """
 
 import ipaddress
 import socket
-from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 from shmq.store.host import Host, pack_address
-from shmq.wire.frame import FrameReader
 
 _IPV4_BYTES: Final = 4
+
+_ids = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,24 @@ class Listener:
     is_vip: bool = False
 
 
+class Accepted(NamedTuple):
+    """A socket that a peer has dialled.
+
+    Attributes:
+        socket: non-blocking, and in no hurry to wait for more before it sends.
+        peer: the peer's address.
+        local: the address that the peer dialled.
+        listener: index of the listener that it came in on.
+        is_vip: whether that is the VIP channel.
+    """
+
+    socket: socket.socket
+    peer: Host
+    local: Host
+    listener: int
+    is_vip: bool
+
+
 class Connection:
     """One peer.
 
@@ -52,44 +70,21 @@ class Connection:
         is_vip: whether it came in on a VIP listener.
         listener: index of that listener.
         data: for the owner of the server to use.
-        last_active_ms: when bytes last moved, either way.
         is_open: False once it went away; what is sent to it then is dropped.
-        output_bytes: how much waits for the peer to read.
-        socket, reader, output, events, is_held_back: for the server alone.
+        socket: for the server alone.
     """
 
-    __slots__ = (
-        "data",
-        "events",
-        "id",
-        "is_held_back",
-        "is_open",
-        "is_vip",
-        "last_active_ms",
-        "listener",
-        "local",
-        "output",
-        "output_bytes",
-        "peer",
-        "reader",
-        "socket",
-    )
+    __slots__ = ("data", "id", "is_open", "is_vip", "listener", "local", "peer", "socket")
 
-    def __init__(self, accepted: socket.socket, connection_id: int, limits: Limits) -> None:
-        self.id = connection_id
-        self.peer = host_of(accepted.getpeername())
-        self.local = host_of(accepted.getsockname())
-        self.is_vip = False
-        self.listener = 0
+    def __init__(self, accepted: Accepted) -> None:
+        self.id = next(_ids)
+        self.peer = accepted.peer
+        self.local = accepted.local
+        self.is_vip = accepted.is_vip
+        self.listener = accepted.listener
         self.data: Any = None
-        self.last_active_ms = 0
         self.is_open = True
-        self.output_bytes = 0
-        self.socket = accepted
-        self.reader = FrameReader(limits.frame_bytes_max)
-        self.output: deque[bytes | memoryview] = deque()
-        self.events = 0
-        self.is_held_back = False
+        self.socket = accepted.socket
 
     def __repr__(self) -> str:
         """Name the connection as log lines do."""

@@ -8,7 +8,6 @@ successor says hello with a new epoch, and takes no connection before the conduc
 """
 
 import random
-from functools import partial
 from typing import Final
 
 from shmq import logs
@@ -25,11 +24,12 @@ from shmq.store.store_files import StorePaths, StoreSizes
 from shmq.wire.frame import Frame
 from shmq.workers.advertising import Advertising
 from shmq.workers.appending import Appender, Waits
-from shmq.workers.connection import Connection, Limits, Listener
+from shmq.workers.connection import Limits, Listener
+from shmq.workers.furnishing import furnish
 from shmq.workers.letters import Inbox, Kind, Letter, Outbox, pack_request
+from shmq.workers.reactor_server import ReactorServer, RowConnection
 from shmq.workers.runner import wall_ms
 from shmq.workers.serving import Client, Service
-from shmq.workers.sockets import SocketServer
 
 LETTERS_PER_ROUND: Final = 256
 HOUSEKEEPING_MS: Final = 1000
@@ -67,7 +67,7 @@ class NetworkWorker:
         waits = Waits(config.send_wait_ms_max, config.sync_flush_timeout_ms)
         is_sync = config.flush_disk_type == "SYNC_FLUSH"
         self._appender = Appender(memory, index, self._epoch, is_sync, waits)
-        self._frames: list[tuple[Connection, Frame]] = []
+        self._frames: list[tuple[RowConnection, Frame]] = []
         self._is_welcome = False
         self._is_complete = False
         self._is_stopping = False
@@ -95,8 +95,10 @@ class NetworkWorker:
         limits = Limits(
             config.frame_bytes_max, config.output_bytes_max, config.connections_max, config.connection_idle_ms
         )
-        self._server = SocketServer([], limits, self._log)
-        self._server.watch(self._bell_descriptor, partial(doorbell.hear, self._bell_descriptor))
+        self._server = ReactorServer(limits, self._advertising.host_for, self._log)
+        self._server.sleep_on(self._bell, self._bell_descriptor)
+        self._server.listen_for_letters(memory.place(f"down/{self._index}"))
+        furnish(self._server.desk, config, memory, self._index, self._epoch)
         self._service = Service(
             self._replica, self._server, self._appender, self._outbox, self._epoch, self._log
         )
@@ -111,8 +113,8 @@ class NetworkWorker:
 
     def do_work(self, now_ns: int) -> int:  # noqa: ARG002 - its deadlines are wall clock, as the protocol's are
         """Serve what came in, and what has become possible."""
-        frames, self._frames = self._frames or self._server.poll(0, wall_ms), []
-        now_ms = wall_ms()
+        frames, self._frames = self._frames or self._server.poll(0), []
+        now_ms = self._server.now_ms
         work = len(frames) + self._read_letters()
         for connection, frame in frames:
             if connection.data is None:
@@ -127,19 +129,16 @@ class NetworkWorker:
         return work
 
     def rest(self, timeout_ns: int) -> None:
-        """Sleep in epoll: for frames, the bell, or the next deadline."""
+        """Let the reactor go round until there is something for Python: a frame, a letter, news, or a deadline."""
         news = doorbell.FLUSHED if self._appender.wants_flush_news else 0
+        dispatched = doorbell.NONE
         if len(self._service.parking):
             news |= doorbell.DISPATCHED
-        doorbell.want(self._bell, news)
-        doorbell.will_sleep(self._bell)
-        timeout_ms = timeout_ns // 1_000_000
-        if not (self._inbox.is_empty and self._appender.is_idle) or self._has_moved() or self._frames:
-            timeout_ms = 0
-        else:
-            timeout_ms = self._service.parking.wait_ms(wall_ms(), timeout_ms)
-        self._frames = self._server.poll(timeout_ms, wall_ms)
-        doorbell.is_awake(self._bell)
+            dispatched = self._dispatched_seen
+        self._server.want(news, self._appender.wanted_flushed, dispatched)
+        timeout_ms = 0 if self._frames or not self._appender.is_idle else timeout_ns // 1_000_000
+        timeout_ms = self._service.parking.wait_ms(wall_ms(), timeout_ms)
+        self._frames += self._server.poll(timeout_ms)
 
     def stop(self) -> None:
         """Accept and read no more; finish what was taken on."""
@@ -216,7 +215,7 @@ class NetworkWorker:
         self._outbox.post(Kind.ANNOUNCED, self._epoch)
         self._service.tell_again()
 
-    def _introduce(self, connection: Connection) -> Client:
+    def _introduce(self, connection: RowConnection) -> Client:
         return Client(Peer(connection.peer, self._advertising.host_for(connection.local), connection.is_vip))
 
     def _mourn(self) -> None:

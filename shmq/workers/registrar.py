@@ -26,10 +26,10 @@ from shmq.naming.settings import NamingSettings
 from shmq.store.documents import Document
 from shmq.wire.command import Command, decode, encode
 from shmq.wire.frame import FRAME_BYTES_MAX, Frame
-from shmq.workers.connection import Connection, Limits, Listener
+from shmq.workers.connection import Limits, Listener
 from shmq.workers.listening import allow_many_descriptors, listen_on
 from shmq.workers.pushing import Pusher
-from shmq.workers.sockets import SocketServer
+from shmq.workers.sockets import BufferedConnection, SocketServer
 
 SCAN_INTERVAL_MS: Final = 5000
 STOP_PATIENCE_NS: Final = 1_000_000_000  # for answers that wait to be read
@@ -87,7 +87,7 @@ class Registrar:
         self._naming = Naming(monotonic_ms(), naming_settings, settings.lease_ms)
         self._server = SocketServer([], settings.limits, log)
         self._pusher = Pusher(self._server, log)
-        self._frames: list[tuple[Connection, Frame]] = []
+        self._frames: list[tuple[BufferedConnection, Frame]] = []
         self._scan_at_ms = 0
         self._stop_by_ns: int | None = None
         self._is_ready = False
@@ -161,7 +161,7 @@ class Registrar:
         for listener in self._listeners:
             listener.socket.close()
 
-    def _serve(self, connection: Connection, frame: Frame, now_ms: int) -> None:
+    def _serve(self, connection: BufferedConnection, frame: Frame, now_ms: int) -> None:
         try:
             request = decode(frame)
         except PeerError as error:

@@ -20,11 +20,11 @@ from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command, decode, encode, encode_head
 from shmq.wire.frame import Frame
 from shmq.workers.appending import Appender
-from shmq.workers.connection import Connection, name_of
+from shmq.workers.connection import name_of
 from shmq.workers.letters import Kind, Outbox, pack_frame, pack_request
 from shmq.workers.parking import Parked, Parking
+from shmq.workers.reactor_server import ReactorServer, RowConnection
 from shmq.workers.runner import wall_ms
-from shmq.workers.sockets import SocketServer
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Client:
 class Caller:
     """Who waits for an answer."""
 
-    connection: Connection
+    connection: RowConnection
     command: Command
 
 
@@ -68,7 +68,13 @@ class Service:
     """
 
     def __init__(
-        self, replica: Replica, server: SocketServer, appender: Appender, outbox: Outbox, epoch: int, log: Any
+        self,
+        replica: Replica,
+        server: ReactorServer,
+        appender: Appender,
+        outbox: Outbox,
+        epoch: int,
+        log: Any,
     ) -> None:
         self._replica = replica
         self._server = server
@@ -80,7 +86,7 @@ class Service:
         self.parking = Parking(replica.reader.queues.max)
         self.served = 0
 
-    def serve(self, connection: Connection, frame: Frame, now_ms: int) -> None:
+    def serve(self, connection: RowConnection, frame: Frame, now_ms: int) -> None:
         """Take on a frame that a client sent."""
         self.served += 1
         try:

@@ -9,30 +9,46 @@ descriptors left stops accepting for a while instead of spinning.
 Whatever the reason, a connection that goes away is put into `closed` once, and leaves one log line.
 """
 
-import errno
 import select
-import socket
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count, islice
+from itertools import islice
 from typing import Any, Final
 
 from shmq.errors import PeerError
-from shmq.wire.frame import Frame
-from shmq.workers.connection import Connection, Limits, Listener, name_of
+from shmq.wire.frame import Frame, FrameReader
+from shmq.workers.accepting import Acceptor
+from shmq.workers.connection import Accepted, Connection, Limits, Listener, name_of
 
 RECEIVE_BYTES: Final = 65_536  # of one call; below malloc's threshold for mapping pages afresh
 RECEIVES_PER_POLL: Final = 4
-ACCEPTS_PER_POLL: Final = 16  # few, so that workers that share a listener share what comes in
-ACCEPT_PAUSE_MS: Final = 500  # how long a listener rests that found no file descriptor free
 PIECES_PER_SEND: Final = 1024  # IOV_MAX of Linux
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
 
 _GONE: Final = select.EPOLLHUP | select.EPOLLERR
 _UNWATCHED: Final = -1  # no mask: epoll does not know the connection
-_OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
-_connection_ids = count(1)
+
+class BufferedConnection(Connection):
+    """A connection whose bytes wait in Python.
+
+    Attributes:
+        last_active_ms: when bytes last moved, either way.
+        output_bytes: how much waits for the peer to read.
+        reader, output, events, is_held_back: for the server alone.
+    """
+
+    __slots__ = ("events", "is_held_back", "last_active_ms", "output", "output_bytes", "reader")
+
+    def __init__(self, accepted: Accepted, limits: Limits) -> None:
+        super().__init__(accepted)
+        self.last_active_ms = 0
+        self.output_bytes = 0
+        self.reader = FrameReader(limits.frame_bytes_max)
+        self.output: deque[bytes | memoryview] = deque()
+        self.events = 0
+        self.is_held_back = False
 
 
 class SocketServer:
@@ -43,36 +59,30 @@ class SocketServer:
     """
 
     def __init__(self, listeners: Sequence[Listener], limits: Limits, log: Any) -> None:
-        self.closed: list[Connection] = []
+        self.closed: list[BufferedConnection] = []
         self._limits = limits
         self._log = log
         self._epoll = select.epoll()
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, BufferedConnection] = {}
         self._watched: dict[int, Callable[[], None]] = {}
-        self._gates: dict[int, tuple[int, Listener]] = {}
-        self._resting: list[int] = []  # listeners' descriptors that wait for resources
-        self._retry_at_ms = 0
-        self._held_back: list[Connection] = []  # readable, but reading is paused
+        self._acceptor = Acceptor(self._open_gate, self._epoll.unregister, limits.connections_max, log)
+        self._held_back: list[BufferedConnection] = []  # readable, but reading is paused
         self._reading_paused = False
-        self._is_full = False
-        self._is_out_of_resources = False
         self._now_ms = 0
-        self._by_id: dict[int, Connection] = {}
+        self._by_id: dict[int, BufferedConnection] = {}
         for listener in listeners:
             self.listen(listener)
 
     def listen(self, listener: Listener) -> None:
         """Accept connections from a listener, from now on."""
-        listener.socket.setblocking(False)
-        self._gates[listener.socket.fileno()] = (len(self._gates), listener)
-        self._open_gate(listener.socket.fileno())
+        self._acceptor.listen(listener)
 
-    def find(self, connection_id: int) -> Connection | None:
+    def find(self, connection_id: int) -> BufferedConnection | None:
         """The open connection of an id."""
         return self._by_id.get(connection_id)
 
     @property
-    def connections(self) -> Sequence[Connection]:
+    def connections(self) -> Sequence[BufferedConnection]:
         """Who is connected."""
         return tuple(self._connections.values())
 
@@ -94,13 +104,13 @@ class SocketServer:
         if self._watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
-    def poll(self, timeout_ms: int, now_ms: Callable[[], int]) -> list[tuple[Connection, Frame]]:
+    def poll(self, timeout_ms: int, now_ms: Callable[[], int]) -> list[tuple[BufferedConnection, Frame]]:
         """Wait for readiness, at most timeout_ms (for ever if negative), and serve it once; return whole frames."""
-        if self._resting:
-            timeout_ms = self._reopen_gates(timeout_ms, now_ms())
+        if self._acceptor.is_resting:
+            timeout_ms = self._acceptor.reopen(timeout_ms, now_ms())
         ready = self._epoll.poll(-1 if timeout_ms < 0 else timeout_ms / 1000)
         self._now_ms = now_ms()
-        frames: list[tuple[Connection, Frame]] = []
+        frames: list[tuple[BufferedConnection, Frame]] = []
         for descriptor, events in ready:
             # One that was closed earlier in this round is unknown here, or a newcomer that finds nothing to read.
             connection = self._connections.get(descriptor)
@@ -108,11 +118,13 @@ class SocketServer:
                 self._serve(connection, events, frames)
             elif descriptor in self._watched:
                 self._watched[descriptor]()
-            elif descriptor in self._gates:
-                self._accept(*self._gates[descriptor])
+            elif self._acceptor.owns(descriptor):
+                accepted = self._acceptor.accept(descriptor, len(self._connections), self._now_ms)
+                for each in accepted:
+                    self._admit(each)
         return frames
 
-    def send(self, connection: Connection, pieces: Sequence[bytes | memoryview]) -> None:
+    def send(self, connection: BufferedConnection, pieces: Sequence[bytes | memoryview]) -> None:
         """Send the pieces of one or more frames, what the peer does not take at once as it takes it.
 
         The pieces must stay as they are until they are sent. One answer may exceed the limit of waiting
@@ -129,7 +141,7 @@ class SocketServer:
             waiting = connection.output_bytes
             self.close(connection, f"too slow a reader: {waiting} bytes wait for it")
 
-    def close(self, connection: Connection, reason: str) -> None:
+    def close(self, connection: BufferedConnection, reason: str) -> None:
         """Close a connection for a fault of its peer; what waits to be sent is dropped."""
         if connection.is_open:
             self._log.warning("connection closed", peer=name_of(connection.peer), reason=reason)
@@ -137,12 +149,7 @@ class SocketServer:
 
     def stop_accepting(self) -> None:
         """Close the listeners; connections stay."""
-        for descriptor, (_, listener) in self._gates.items():
-            if descriptor not in self._resting:
-                self._epoll.unregister(descriptor)
-            listener.socket.close()
-        self._gates.clear()
-        self._resting.clear()
+        self._acceptor.stop()
 
     def pause_reading(self) -> None:
         """Read from nobody until resume_reading(); accept, write and watch as before."""
@@ -186,69 +193,21 @@ class SocketServer:
         self._watched.clear()
         self._epoll.close()
 
-    def _accept(self, index: int, listener: Listener) -> None:
-        for _ in range(ACCEPTS_PER_POLL):
-            try:
-                accepted, _ = listener.socket.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
-                    self._rest(listener.socket.fileno(), error)
-                    return
-                self._log.info("connection lost before it was accepted", reason=str(error))
-                continue
-            self._admit(accepted, index, listener)
-
-    def _admit(self, accepted: socket.socket, index: int, listener: Listener) -> None:
-        self._is_out_of_resources = False
-        if len(self._connections) >= self._limits.connections_max:
-            accepted.close()
-            if not self._is_full:  # one line for all that are turned away until there is room again
-                self._is_full = True
-                self._log.warning("connections are refused", connections=len(self._connections))
-            return
-        self._is_full = False
-        try:
-            accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(accepted, next(_connection_ids), self._limits)
-        except OSError as error:  # the peer was gone before we asked who it is
-            accepted.close()
-            self._log.info("connection lost as it was accepted", reason=str(error))
-            return
-        connection.is_vip = listener.is_vip
-        connection.listener = index
+    def _admit(self, accepted: Accepted) -> None:
+        connection = BufferedConnection(accepted, self._limits)
         connection.last_active_ms = self._now_ms
         connection.events = READABLE
-        self._connections[accepted.fileno()] = connection
+        self._connections[accepted.socket.fileno()] = connection
         self._by_id[connection.id] = connection
-        self._epoll.register(accepted.fileno(), READABLE)
-        self._log.debug("connection accepted", peer=name_of(connection.peer), local=name_of(connection.local))
-
-    def _rest(self, descriptor: int, error: OSError) -> None:
-        self._epoll.unregister(descriptor)
-        if not self._is_out_of_resources:  # one line until an accept succeeds again
-            self._is_out_of_resources = True
-            self._log.error("cannot accept connections for now", reason=str(error))
-        self._resting.append(descriptor)
-        self._retry_at_ms = self._now_ms + ACCEPT_PAUSE_MS
-
-    def _reopen_gates(self, timeout_ms: int, now_ms: int) -> int:
-        """Let resting listeners try again if it is time; return how long a poll may wait."""
-        left_ms = self._retry_at_ms - now_ms
-        if left_ms > 0:
-            return left_ms if timeout_ms < 0 else min(timeout_ms, left_ms)
-        resting, self._resting = self._resting, []
-        for descriptor in resting:
-            self._open_gate(descriptor)
-        return timeout_ms
+        self._epoll.register(accepted.socket.fileno(), READABLE)
 
     def _open_gate(self, descriptor: int) -> None:
         # Exclusive: of the workers that share a listener, one connection wakes one, not all.
         self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
-    def _serve(self, connection: Connection, events: int, frames: list[tuple[Connection, Frame]]) -> None:
+    def _serve(
+        self, connection: BufferedConnection, events: int, frames: list[tuple[BufferedConnection, Frame]]
+    ) -> None:
         if events & WRITABLE and connection.output:
             self._flush(connection)
         if not connection.is_open or not events & (READABLE | _GONE):
@@ -258,7 +217,7 @@ class SocketServer:
         else:
             self._read(connection, frames)
 
-    def _read(self, connection: Connection, frames: list[tuple[Connection, Frame]]) -> None:
+    def _read(self, connection: BufferedConnection, frames: list[tuple[BufferedConnection, Frame]]) -> None:
         for _ in range(RECEIVES_PER_POLL):
             try:
                 received = connection.socket.recv(RECEIVE_BYTES)
@@ -279,7 +238,7 @@ class SocketServer:
             if len(received) < RECEIVE_BYTES:
                 return
 
-    def _flush(self, connection: Connection) -> None:
+    def _flush(self, connection: BufferedConnection) -> None:
         output = connection.output
         try:
             sent = connection.socket.sendmsg(islice(output, PIECES_PER_SEND))
@@ -297,7 +256,7 @@ class SocketServer:
             output[0] = memoryview(output[0])[sent:]
         self._attend(connection)
 
-    def _attend(self, connection: Connection) -> None:
+    def _attend(self, connection: BufferedConnection) -> None:
         """Have epoll wait for what the connection needs now: its peer's bytes, and room where output waits."""
         wanted = 0 if connection.is_held_back else READABLE
         if connection.output:
@@ -306,7 +265,7 @@ class SocketServer:
             self._epoll.modify(connection.socket.fileno(), wanted)
             connection.events = wanted
 
-    def _hold_back(self, connection: Connection, events: int) -> None:
+    def _hold_back(self, connection: BufferedConnection, events: int) -> None:
         """Stop waiting for the peer until reading is resumed, or its readiness would be reported again and again."""
         if not connection.is_held_back:
             connection.is_held_back = True
@@ -316,13 +275,13 @@ class SocketServer:
             connection.events = _UNWATCHED
         self._attend(connection)
 
-    def _drop(self, connection: Connection, reason: str) -> None:
+    def _drop(self, connection: BufferedConnection, reason: str) -> None:
         """Close a connection that went by itself: news only where it leaves something unfinished."""
         level = self._log.info if connection.reader.held_bytes or connection.output else self._log.debug
         level("connection closed", peer=name_of(connection.peer), reason=reason)
         self._forget(connection)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: BufferedConnection) -> None:
         connection.is_open = False
         descriptor = connection.socket.fileno()
         del self._connections[descriptor]

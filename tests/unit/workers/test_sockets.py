@@ -3,104 +3,48 @@ import resource
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from shmq.errors import ConfigError
-from shmq.wire.frame import Frame
-from shmq.workers.connection import Connection, Limits, Listener, host_of, name_of
+from shmq.workers.connection import Limits, host_of, name_of
 from shmq.workers.listening import listen_on
-from shmq.workers.sockets import ACCEPT_PAUSE_MS, RECEIVE_BYTES, RECEIVES_PER_POLL, WRITABLE, SocketServer
-
-LIMITS = Limits(frame_bytes_max=16 << 20, output_bytes_max=1 << 20, connections_max=64, idle_ms=1000)
-WAIT_MS = 10_000
-
-
-class Clock:
-    """Milliseconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now_ms = 1_000_000
-
-    def __call__(self) -> int:
-        return self.now_ms
+from shmq.workers.sockets import RECEIVE_BYTES, RECEIVES_PER_POLL, WRITABLE
+from tests.support.server_harness import (
+    LIMITS,
+    WAIT_MS,
+    Harness,
+    ReactorHarness,
+    frame,
+    receive_exactly,
+)
 
 
-class Harness:
-    """A server on loopback, its clock, and what it has returned."""
-
-    def __init__(self, limits: Limits = LIMITS) -> None:
-        self.clock = Clock()
-        self.listening = [listen_on("127.0.0.1:0"), listen_on("127.0.0.1:0")]
-        self.ports = [each.getsockname()[1] for each in self.listening]
-        listeners = [Listener(self.listening[0]), Listener(self.listening[1], is_vip=True)]
-        self.server = SocketServer(listeners, limits, structlog.get_logger())
-        self.frames: list[tuple[Connection, Frame]] = []
-        self.clients: list[socket.socket] = []
-
-    def connect(self, port_index: int = 0) -> socket.socket:
-        client = socket.create_connection(("127.0.0.1", self.ports[port_index]))
-        client.settimeout(WAIT_MS / 1000)
-        self.clients.append(client)
-        return client
-
-    def join(self, port_index: int = 0) -> tuple[socket.socket, Connection]:
-        known = set(self.server.connections)
-        client = self.connect(port_index)
-        self.poll_until(lambda: len(self.server.connections) > len(known))
-        (connection,) = set(self.server.connections) - known
-        return client, connection
-
-    def poll_until(self, condition: Callable[[], Any]) -> None:
-        while not condition():
-            ready = select.select([self.server._epoll], [], [], WAIT_MS / 1000)[0]
-            assert ready, "nothing happened for a long time"
-            self.poll(0)
-
-    def poll(self, timeout_ms: int = 0) -> list[tuple[Connection, Frame]]:
-        frames = self.server.poll(timeout_ms, self.clock)
-        self.frames += frames
-        return frames
-
-    def stop(self) -> None:
-        self.server.close_all()
-        for client in self.clients:
-            client.close()
+@pytest.fixture(params=[Harness, ReactorHarness], ids=["python", "reactor"])
+def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    running = request.param()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
-def harness() -> Iterator[Harness]:
+def python_harness() -> Iterator[Harness]:
     running = Harness()
     yield running
     running.stop()
 
 
 @contextmanager
-def harness_with(**changed: int) -> Iterator[Harness]:
+def harness_with(kind: type[Harness], **changed: int) -> Iterator[Harness]:
     values = {name: getattr(LIMITS, name) for name in LIMITS.__slots__} | changed
-    running = Harness(Limits(**values))
+    running = kind(Limits(**values))
     try:
         yield running
     finally:
         running.stop()
-
-
-def frame(body: bytes, header: bytes = b"{}") -> bytes:
-    return struct.pack(">II", 4 + len(header) + len(body), len(header)) + header + body
-
-
-def receive_exactly(client: socket.socket, size: int) -> bytes:
-    received = bytearray()
-    while len(received) < size:
-        piece = client.recv(size - len(received))
-        assert piece
-        received += piece
-    return bytes(received)
 
 
 def test_whole_frames_come_out_with_their_connection(harness: Harness) -> None:
@@ -117,7 +61,7 @@ def test_a_frame_in_pieces_waits_until_it_is_whole(harness: Harness) -> None:
     client, _ = harness.join()
     whole = frame(b"body")
     client.sendall(whole[:9])
-    harness.poll_until(lambda: harness.server.connections[0].reader.held_bytes == 9)
+    harness.poll_until(lambda: harness.held_bytes(harness.server.connections[0]) == 9)
     assert harness.frames == []
     client.sendall(whole[9:])
     harness.poll_until(lambda: harness.frames)
@@ -148,40 +92,47 @@ def test_an_ipv4_address_mapped_into_ipv6_is_ipv4() -> None:
 
 def test_what_is_sent_arrives_in_order(harness: Harness) -> None:
     client, connection = harness.join()
-    harness.server.send(connection, [b"head ", memoryview(b"the body")[4:]])
-    harness.server.send(connection, [b"", b" tail"])
+    harness.send(connection, [b"head ", memoryview(b"the body")[4:]])
+    harness.send(connection, [b"", b" tail"])
     assert receive_exactly(client, 14) == b"head body tail"
 
 
 def test_more_pieces_than_one_call_takes_arrive(harness: Harness) -> None:
     client, connection = harness.join()
     pieces = [index.to_bytes(4, "big") for index in range(5000)]
-    harness.server.send(connection, pieces)
-    harness.poll_until(lambda: not connection.output_bytes)
+    harness.send(connection, pieces)
+    harness.poll_until(lambda: not harness.output_bytes(connection))
     assert receive_exactly(client, 20_000) == b"".join(pieces)
 
 
-def test_output_that_a_peer_does_not_take_at_once_waits_uncopied(harness: Harness) -> None:
+def test_output_that_a_peer_does_not_take_at_once_arrives(harness: Harness) -> None:
     client, connection = harness.join()
     mapped = bytearray(range(256)) * (64 << 10)
-    harness.server.send(connection, [memoryview(mapped)])
-    waiting = connection.output[0]
-    assert isinstance(waiting, memoryview)
-    assert waiting.obj is mapped
+    harness.send(connection, [memoryview(mapped)])
+    assert harness.output_bytes(connection) > 0
     received = bytearray()
     while len(received) < len(mapped):
         harness.poll()
         received += client.recv(1 << 20)
     assert received == mapped
     harness.poll()
-    assert connection.output_bytes == 0
+    assert harness.output_bytes(connection) == 0
+
+
+def test_output_that_a_peer_does_not_take_at_once_waits_uncopied(python_harness: Harness) -> None:
+    _, connection = python_harness.join()
+    mapped = bytearray(16 << 20)
+    python_harness.send(connection, [memoryview(mapped)])
+    waiting = connection.output[0]
+    assert isinstance(waiting, memoryview)
+    assert waiting.obj is mapped
 
 
 def test_a_server_with_nothing_to_write_sleeps(harness: Harness) -> None:
     client, connection = harness.join()
-    harness.server.send(connection, [bytes(8 << 20)])
+    harness.send(connection, [bytes(8 << 20)])
     receive = 8 << 20
-    while connection.output_bytes:
+    while harness.output_bytes(connection):
         receive -= len(client.recv(1 << 20))
         harness.poll()
     receive_exactly(client, receive)
@@ -191,16 +142,16 @@ def test_a_server_with_nothing_to_write_sleeps(harness: Harness) -> None:
 def test_a_reader_too_slow_for_its_output_is_closed(harness: Harness) -> None:
     _, connection = harness.join()
     _, other = harness.join()
-    harness.server.send(connection, [bytes(32 << 20)])
+    harness.send(connection, [bytes(32 << 20)])
     assert connection.is_open  # one answer is never too much
     with capture_logs() as lines:
-        harness.server.send(connection, [bytes(1)])
+        harness.send(connection, [bytes(1)])
     assert not connection.is_open
     assert harness.server.closed == [connection]
     assert other.is_open
     assert "too slow a reader" in lines[0]["reason"]
-    harness.server.send(connection, [b"dropped"])
-    assert connection.output_bytes == 0
+    harness.send(connection, [b"dropped"])
+    assert harness.output_bytes(connection) == 0
 
 
 def test_a_peer_that_closes_is_told_of_once(harness: Harness) -> None:
@@ -261,15 +212,19 @@ def test_a_half_sent_frame_that_ends_is_logged(harness: Harness) -> None:
 def test_an_idle_connection_expires_and_an_active_one_stays(harness: Harness) -> None:
     _, idle = harness.join()
     client, active = harness.join()
-    harness.clock.now_ms += 800
-    client.sendall(frame(b""))
-    harness.poll_until(lambda: harness.frames)
-    harness.clock.now_ms += 400
+    while harness.last_active_ms(active) - harness.last_active_ms(idle) < 10:
+        harness.clock.now_ms += 10
+        client.sendall(frame(b""))
+        harness.frames.clear()
+        harness.poll_until(lambda: harness.frames)
+    last_ms = harness.last_active_ms(idle)
+    harness.server.expire_idle(last_ms + LIMITS.idle_ms)
+    assert harness.server.closed == []
     with capture_logs() as lines:
-        harness.server.expire_idle(harness.clock.now_ms)
+        harness.server.expire_idle(last_ms + LIMITS.idle_ms + 1)
     assert harness.server.closed == [idle]
     assert active.is_open
-    assert lines[0]["reason"] == "idle for 1200 ms"
+    assert lines[0]["reason"] == f"idle for {LIMITS.idle_ms + 1} ms"
 
 
 def test_a_greedy_peer_gets_one_share_of_a_poll(harness: Harness) -> None:
@@ -298,7 +253,7 @@ def test_paused_reading_leaves_bytes_with_the_peer_and_does_not_spin(harness: Ha
     harness.poll(WAIT_MS)
     assert harness.poll() == []
     assert harness.server._epoll.poll(0) == []
-    harness.server.send(connection, [b"still writes"])
+    harness.send(connection, [b"still writes"])
     assert receive_exactly(client, 12) == b"still writes"
     harness.server.resume_reading()
     harness.poll_until(lambda: harness.frames)
@@ -315,8 +270,7 @@ def test_a_peer_that_goes_while_reading_is_paused_is_still_read(harness: Harness
     harness.poll()
     assert harness.server._epoll.poll(0) == []
     assert harness.server.closed == []
-    harness.clock.now_ms += 10 * LIMITS.idle_ms
-    harness.server.expire_idle(harness.clock.now_ms)
+    harness.server.expire_idle(harness.now_ms() + 10 * LIMITS.idle_ms)
     assert connection.is_open
     harness.server.resume_reading()
     harness.poll_until(lambda: harness.server.closed)
@@ -341,8 +295,9 @@ def test_a_watched_descriptor_calls_its_owner(harness: Harness) -> None:
         assert len(calls) == 2
 
 
-def test_more_connections_than_allowed_are_closed_with_one_line() -> None:
-    with harness_with(connections_max=1) as harness, capture_logs() as lines:
+@pytest.mark.parametrize("kind", [Harness, ReactorHarness])
+def test_more_connections_than_allowed_are_closed_with_one_line(kind: type[Harness]) -> None:
+    with harness_with(kind, connections_max=1) as harness, capture_logs() as lines:
         _, first = harness.join()
         refused = [harness.connect() for _ in range(3)]
         for client in refused:
@@ -361,7 +316,7 @@ def test_a_server_without_free_descriptors_rests_and_comes_back(harness: Harness
             for _ in range(3):
                 harness.poll(WAIT_MS)
                 assert harness.server._epoll.poll(0) == []
-                harness.clock.now_ms += ACCEPT_PAUSE_MS
+                harness.pass_accept_pause()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert harness.server.connections == ()
@@ -379,7 +334,7 @@ def test_a_server_that_stops_accepting_serves_who_is_there(harness: Harness) -> 
         harness.connect()
     client.sendall(frame(b"still here"))
     harness.poll_until(lambda: harness.frames)
-    harness.server.send(connection, [b"so am I"])
+    harness.send(connection, [b"so am I"])
     assert receive_exactly(client, 7) == b"so am I"
 
 
