@@ -8,7 +8,7 @@ record goes to the commit writer whole or not at all, so a worker that dies leav
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from shmq.broker import message_properties as names
 from shmq.broker.message_ids import offset_id
@@ -105,6 +105,13 @@ def handle_send(broker: Replica, request: Command, peer: Peer, now_ms: int) -> O
     """SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE: store a message, or a batch where the header says so."""
     header = read_header(SendHeader, request.fields, short=request.code in SHORT_SEND_CODES)
     return _send(_Send(broker, request, header, peer, now_ms))
+
+
+def refuse_unstored(broker: Replica, status: PutStatus) -> NoReturn:
+    """Refuse a message that the commit writer did not store."""
+    if status == PutStatus.MESSAGE_ILLEGAL:
+        refuse_illegal(broker)
+    refuse(*_NOT_STORED[status])
 
 
 def _send(send: _Send) -> Outcome:
@@ -249,9 +256,7 @@ def _append(
 def _answer(send: _Send, queue_id: int, unique_key: str | None, appended: Appended) -> Reply:
     code = _STORED.get(appended.status)
     if code is None:
-        if appended.status == PutStatus.MESSAGE_ILLEGAL:
-            refuse_illegal(send.broker)
-        refuse(*_NOT_STORED[appended.status])
+        refuse_unstored(send.broker, appended.status)
     store_host = send.peer.advertised
     header = SendResponseHeader(
         message_id=",".join(offset_id(store_host, position) for position in appended.positions),

@@ -77,18 +77,42 @@ def begin(frame: int, answer: Answer) -> int:
 
 
 @kernel
+def open_text(at: int, encoding: int, name: int, name_bytes: int) -> int:
+    """Write the name of a field whose text the caller writes; return where it goes."""
+    if encoding == BINARY:
+        store_i16(at, name_bytes)
+        copy(at + 2, name, name_bytes)
+        return at + 2 + name_bytes + 4
+    store_u8(at, _QUOTE)
+    copy(at + 1, name, name_bytes)
+    copy(at + 1 + name_bytes, address_of(_COLON), len(_COLON))
+    return at + 1 + name_bytes + len(_COLON)
+
+
+@kernel
+def close_text(text: int, encoding: int, text_bytes: int) -> int:
+    """Close the field that was opened, its text being written; return where the next one goes."""
+    end = text + text_bytes
+    if encoding == BINARY:
+        store_i32(text - 4, text_bytes)
+        return end
+    copy(end, address_of(_NEXT), len(_NEXT))
+    return end + len(_NEXT)
+
+
+@kernel
 def put_text(at: int, encoding: int, name: int, name_bytes: int, text: int, text_bytes: int) -> int:
     """Write a field; return where the next one goes."""
-    at = _begin_field(at, encoding, name, name_bytes)
+    at = open_text(at, encoding, name, name_bytes)
     copy(at, text, text_bytes)
-    return _end_field(at, encoding, text_bytes)
+    return close_text(at, encoding, text_bytes)
 
 
 @kernel
 def put_number(at: int, encoding: int, name: int, name_bytes: int, number: int) -> int:
     """Write a field that holds a number; return where the next one goes."""
-    at = _begin_field(at, encoding, name, name_bytes)
-    return _end_field(at, encoding, put_decimal(at, number) - at)
+    at = open_text(at, encoding, name, name_bytes)
+    return close_text(at, encoding, put_decimal(at, number) - at)
 
 
 @kernel
@@ -116,30 +140,6 @@ def is_plain(text: int, text_bytes: int) -> bool:
         if byte < 0x20 or byte in (_QUOTE, _BACKSLASH):
             return False
     return True
-
-
-@kernel
-def _begin_field(at: int, encoding: int, name: int, name_bytes: int) -> int:
-    """Write a field's name; return where its text goes."""
-    if encoding == BINARY:
-        store_i16(at, name_bytes)
-        copy(at + 2, name, name_bytes)
-        return at + 2 + name_bytes + 4
-    store_u8(at, _QUOTE)
-    copy(at + 1, name, name_bytes)
-    copy(at + 1 + name_bytes, address_of(_COLON), len(_COLON))
-    return at + 1 + name_bytes + len(_COLON)
-
-
-@kernel
-def _end_field(text: int, encoding: int, text_bytes: int) -> int:
-    """Close a field whose text lies here; return where the next one goes."""
-    end = text + text_bytes
-    if encoding == BINARY:
-        store_i32(text - 4, text_bytes)
-        return end
-    copy(end, address_of(_NEXT), len(_NEXT))
-    return end + len(_NEXT)
 
 
 @kernel

@@ -8,10 +8,13 @@ from shmq.fastpath.outcomes import DONE, SLOW
 from shmq.fastpath.parsing import parse
 from shmq.fastpath.pulling import pull
 from shmq.fastpath.request import CODE
+from shmq.fastpath.sending import send
 from shmq.jit import kernel
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.wire.codes import RequestCode
 
+_SEND_MESSAGE_V2: Final = int(RequestCode.SEND_MESSAGE_V2)
+_SEND_BATCH_MESSAGE: Final = int(RequestCode.SEND_BATCH_MESSAGE)
 _PULL_MESSAGE: Final = int(RequestCode.PULL_MESSAGE)
 _LITE_PULL_MESSAGE: Final = int(RequestCode.LITE_PULL_MESSAGE)
 _QUERY_CONSUMER_OFFSET: Final = int(RequestCode.QUERY_CONSUMER_OFFSET)
@@ -26,7 +29,9 @@ def serve(at_desk: int, row: int, frame: int, frame_bytes: int) -> int:
         return SLOW
     code = load_native_i64(request + CODE)
     outcome = SLOW
-    if code in (_PULL_MESSAGE, _LITE_PULL_MESSAGE):
+    if code in (_SEND_MESSAGE_V2, _SEND_BATCH_MESSAGE):
+        outcome = send(at_desk, row, request)
+    elif code in (_PULL_MESSAGE, _LITE_PULL_MESSAGE):
         outcome = pull(at_desk, row, request, frame, frame_bytes)
     elif code == _UPDATE_CONSUMER_OFFSET:
         outcome = update_offset(at_desk, row, request)

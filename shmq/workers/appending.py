@@ -8,8 +8,12 @@ batch of many small messages is longer as records than as it came) is MESSAGE_IL
 
 Numbers of submissions begin anew above those of any earlier life of this process, so a completion for a
 predecessor is nobody's and is dropped.
+
+A network worker's kernels submit to the same ring and read the completions. Those of Appends come here by way of a
+list on the worker's desk, and while Appends wait for room the desk says so, lest the kernels overtake them.
 """
 
+import ctypes
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +22,8 @@ from itertools import accumulate
 from typing import Final
 
 from shmq.broker.outcome import Append, Appended, PutStatus
+from shmq.fastpath import completing, desk
+from shmq.memory.words import load_word, store_word
 from shmq.ring import spsc
 from shmq.ring.doorbell import ring_bell
 from shmq.shared import roster, submission
@@ -28,9 +34,11 @@ from shmq.store.position import NONE
 
 _HEAD: Final = struct.Struct("<iiii")
 _COMPLETION: Final = struct.Struct("<iiqqq")
+_FOREIGN: Final = struct.Struct("<qiiqqq")
 
 assert _HEAD.size == submission.HEAD_SIZE
 assert _COMPLETION.size == submission.COMPLETION_SIZE
+assert _FOREIGN.size == completing.FOREIGN_BYTES
 
 Then = Callable[[Appended], None]
 
@@ -57,8 +65,16 @@ class Appender:
     """One sender's rings to the writer and back."""
 
     def __init__(
-        self, memory: BrokerMemory, sender: int, epoch: int, is_sync_flush: bool, waits: "Waits"
+        self,
+        memory: BrokerMemory,
+        sender: int,
+        epoch: int,
+        is_sync_flush: bool,
+        waits: "Waits",
+        at_desk: int = 0,
     ) -> None:
+        """Take an end of both rings; a desk is given where kernels share them, with its tables on it."""
+        self._desk = at_desk
         self._view = memory.bytes_of(f"submit/{sender}").data
         self._answers = memory.bytes_of(f"completions/{sender}").data
         self._ring = memory.place(f"submit/{sender}")
@@ -99,12 +115,14 @@ class Appender:
     def is_idle(self) -> bool:
         """Whether `collect` would find nothing: no completion, and no flush that an answer waits for."""
         is_flushed = self._unflushed and self._unflushed[0][0] <= self._watermarks.flushed
-        return spsc.is_empty(self._completions) and not is_flushed and not self._too_long
+        is_empty = spsc.is_empty(self._completions) and not (self._desk and load_word(self._foreign()))
+        return is_empty and not is_flushed and not self._too_long
 
     def submit(self, append: Append, then: Then, now_ms: int) -> None:
         """Send an Append to the writer; `then` is called with the result in some later `collect`."""
         if self._full or not self._offer(append, then):
             self._full.append(_Waiting(append, then, now_ms + self._waits.ring_ms))
+            self._say_who_waits()
 
     def collect(self, now_ms: int) -> int:
         """Read completions, end waits; return how many Appends were answered."""
@@ -114,6 +132,7 @@ class Appender:
         while self._full and self._full[0].deadline_ms <= now_ms:
             self._full.popleft().then(_refused(PutStatus.SYSTEM_BUSY))
             answered += 1
+        self._say_who_waits()
         while self._too_long:
             self._too_long.popleft()(_refused(PutStatus.MESSAGE_ILLEGAL))
             answered += 1
@@ -148,7 +167,17 @@ class Appender:
         self._has_news = True
         return True
 
+    def _say_who_waits(self) -> None:
+        if self._desk:
+            store_word(self._desk + desk.APPENDS_WAIT, int(self.is_full))
+
+    def _foreign(self) -> int:
+        """The list of completions that the kernels leave to us; its first word counts them."""
+        return load_word(self._desk + desk.FOREIGN)
+
     def _read_completions(self, now_ms: int) -> int:
+        if self._desk:
+            return self._read_foreign(now_ms)
         consumed = spsc.consumed_position(self._completions)
         read: list[tuple[int, tuple[int, ...]]] = []
         while True:
@@ -164,6 +193,15 @@ class Appender:
         spsc.give_back(self._completions, consumed)
         ring_bell(self._writer_bell)  # it may have stopped for want of room here
         return sum(self._answer(tag, completion, now_ms) for tag, completion in read)
+
+    def _read_foreign(self, now_ms: int) -> int:
+        foreign = self._foreign()
+        count = load_word(foreign + completing.FOREIGN_COUNT)
+        if not count:
+            return 0
+        content = ctypes.string_at(foreign + completing.FOREIGN_AT, completing.FOREIGN_BYTES * count)
+        store_word(foreign + completing.FOREIGN_COUNT, 0)
+        return sum(self._answer(tag, tuple(rest), now_ms) for tag, *rest in _FOREIGN.iter_unpack(content))
 
     def _answer(self, tag: int, completion: tuple[int, ...], now_ms: int) -> int:
         pending = self._pending.pop(tag, None)
