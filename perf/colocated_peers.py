@@ -28,14 +28,9 @@ import iceoryx2
 import posix_ipc
 import zmq
 
-PYZMQ: Final = "pyzmq ipc"
-QUEUE: Final = "mp.Queue"
-PIPE: Final = "mp.Pipe"
-POSIX_MQ: Final = "POSIX mq"
-ICEORYX2: Final = "iceoryx2"
+from perf.colocated_names import ICEORYX2, PIPE, POSIX_MQ, PYZMQ, QUEUE
 
 SPAWN: Final = multiprocessing.get_context("spawn")
-NOTHING_KEPT: Final = "none, in memory"
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
 

@@ -28,6 +28,9 @@ from shmq.jit import Bytes, Words, kernel
 from shmq.memory.atomics import load_acquire, store_release
 from shmq.memory.block import address_of, copy
 
+GROUP_COMMIT: Final = "write and fdatasync"
+"""The name of that limit where it stands beside contestants."""
+
 FILE_BYTES: Final = 1 << 26
 HOT_BYTES: Final = 1 << 16
 NS: Final = 1_000_000_000
