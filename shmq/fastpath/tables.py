@@ -103,6 +103,7 @@ class FastTables:
             max(config.read_queue_count, config.write_queue_count), len(update.slots)
         )
         row[topics.MESSAGE_FLAG // 8] = MESSAGE_MULTI_TAGS if config.topic_filter_type == MULTI_TAG else 0
+        row[topics.READ_QUEUE_COUNT // 8] = config.read_queue_count
         row[topics.PERMISSION // 8] = config.permission
         row[topics.TOPIC_SYS_FLAG // 8] = config.topic_sys_flag
         self._topics[update.topic_id] = row
