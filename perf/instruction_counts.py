@@ -137,7 +137,7 @@ def _commits(ground: WriterGround) -> Prepare:
 
         def run() -> None:
             places = ground.places(segment)  # here, since it is the segment that keeps the mapping
-            assert commit.commit(places, 0, ring, completions, 1, 1 << 20) == commit.COMMITTED
+            assert commit.commit(places, ground.sender(), 1, 1 << 20) == commit.COMMITTED
 
         return run
 

@@ -40,3 +40,13 @@ def store_relaxed(address: int, value: int) -> None:
 @inline_in_kernels(intrinsics.full_fence)
 def full_fence() -> None:
     """No load behind it moves before a store ahead of it."""
+
+
+@inline_in_kernels(intrinsics.pause)
+def pause() -> None:
+    """Let the processor know that this is a spin, between two looks at a word."""
+
+
+@inline_in_kernels(intrinsics.prefetch)
+def prefetch(address: int) -> None:
+    """Fetch what lies at an address, mapped or not, before it is wanted."""

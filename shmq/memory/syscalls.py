@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 
 from shmq.jit import JIT_ENABLED, kernel
 from shmq.memory.block import address_of
+from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.intrinsics import inline_in_kernels
 
 NUMBERS: Final = {
@@ -30,7 +31,9 @@ NUMBERS: Final = {
         "write": 1,
         "readv": 19,
         "sched_yield": 24,
+        "nanosleep": 35,
         "sendto": 44,
+        "fdatasync": 75,
         "recvfrom": 45,
         "futex": 202,
         "epoll_ctl": 233,
@@ -42,7 +45,9 @@ NUMBERS: Final = {
         "read": 63,
         "write": 64,
         "readv": 65,
+        "fdatasync": 83,
         "futex": 98,
+        "nanosleep": 101,
         "sched_yield": 124,
         "sendto": 206,
         "recvfrom": 207,
@@ -53,6 +58,8 @@ NUMBERS: Final = {
 _FUTEX: Final = NUMBERS["futex"]
 _WRITE: Final = NUMBERS["write"]
 _SCHED_YIELD: Final = NUMBERS["sched_yield"]
+_NANOSLEEP: Final = NUMBERS["nanosleep"]
+_FDATASYNC: Final = NUMBERS["fdatasync"]
 _FUTEX_WAIT: Final = 0
 _FUTEX_WAKE: Final = 1
 _CLOCK_MONOTONIC: Final = 1
@@ -152,6 +159,29 @@ def futex_wait(word: int, expected: int, timeout_ns: int) -> None:
 
 
 @kernel
+def futex_wait_at(word: int, expected: int, timeout_ns: int, timespec: int) -> None:
+    """As futex_wait, for kernels: two words of the caller's take the time."""
+    store_native_i64(timespec, timeout_ns // 1_000_000_000)
+    store_native_i64(timespec + 8, timeout_ns % 1_000_000_000)
+    _futex(word, _FUTEX_WAIT, expected, timespec)
+
+
+@kernel
+def nap(duration_ns: int, timespec: int) -> None:
+    """Sleep for a time, whatever happens but a signal; two words of the caller's take it."""
+    store_native_i64(timespec, duration_ns // 1_000_000_000)
+    store_native_i64(timespec + 8, duration_ns % 1_000_000_000)
+    system_call(_NANOSLEEP, timespec, 0, 0, 0, 0, 0)
+
+
+@kernel
+def monotonic_ns(timespec: int) -> int:
+    """The clock that nobody sets, in nanoseconds; two words of the caller's are written."""
+    _read_clock(_CLOCK_MONOTONIC, timespec)
+    return load_native_i64(timespec) * 1_000_000_000 + load_native_i64(timespec + 8)
+
+
+@kernel
 def futex_wake(word: int) -> None:
     """Wake one sleeper on the word."""
     _futex(word, _FUTEX_WAKE, 1, 0)
@@ -167,6 +197,12 @@ def write_word(descriptor: int, word: int) -> None:
 def yield_processor() -> None:
     """Let somebody else run, if anybody wants to."""
     system_call(_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
+
+
+@kernel
+def sync_data(descriptor: int) -> int:
+    """Make what was written to a file durable; 0, or an error number negated."""
+    return system_call(_FDATASYNC, descriptor, 0, 0, 0, 0, 0)
 
 
 @kernel

@@ -21,7 +21,7 @@ from shmq.jit import kernel
 from shmq.memory.atomics import full_fence, load_relaxed, store_relaxed
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import LINE_BYTES, layout, offset_of
-from shmq.memory.syscalls import futex_wait, futex_wake, write_word
+from shmq.memory.syscalls import futex_wait, futex_wait_at, futex_wake, write_word
 
 LAYOUT: Final = layout(
     LINE_BYTES, sleeping=(0, "<i8"), descriptor=(8, "<i8"), one=(16, "<i8"), interest=(24, "<i8")
@@ -64,6 +64,12 @@ def is_awake(bell: int) -> None:
 def ring_bell(bell: int) -> None:
     """Wake the owner if it sleeps; the news must have been stored before."""
     full_fence()  # pairs with will_sleep(): either it sees the news, or we see it asleep
+    ring_fenced(bell)
+
+
+@kernel
+def ring_fenced(bell: int) -> None:
+    """As ring_bell, behind a fence of the caller's: one is enough for several bells."""
     if load_relaxed(bell + SLEEPING) != 0:
         store_relaxed(bell + SLEEPING, 0)
         descriptor = load_native_i64(bell + DESCRIPTOR)
@@ -77,6 +83,12 @@ def ring_bell(bell: int) -> None:
 def ring_stranger(bell: int) -> None:
     """As ring_bell, for an owner outside the broker: it sleeps by futex, whatever its bell claims."""
     full_fence()  # pairs with will_sleep()
+    ring_stranger_fenced(bell)
+
+
+@kernel
+def ring_stranger_fenced(bell: int) -> None:
+    """As ring_stranger, behind a fence of the caller's."""
     if load_relaxed(bell + SLEEPING) != 0:
         store_relaxed(bell + SLEEPING, 0)
         futex_wake(bell + SLEEPING)
@@ -111,6 +123,13 @@ def hear(descriptor: int) -> None:
         os.eventfd_read(descriptor)
     except BlockingIOError:
         return  # somebody rang twice and it was read once
+
+
+@kernel
+def sleep_at(bell: int, timeout_ns: int, timespec: int) -> None:
+    """As sleep, for kernels, with two words for the time."""
+    futex_wait_at(bell + SLEEPING, 1, timeout_ns, timespec)
+    is_awake(bell)
 
 
 def sleep(bell: int, timeout_ns: int) -> None:

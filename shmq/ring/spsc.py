@@ -7,6 +7,9 @@ it would, padding fills the rest of the data first. "Full" and "empty" are named
 The proof is short: `produced` is released after the bytes it covers and acquired before they are read;
 `consumed` is released after the last read of the bytes it covers and acquired before they are overwritten.
 Whoever dies, the other sees only whole records, and a successor goes on from the two cursors.
+
+Those whose names end in `_within` are for an end that does not trust the other: it knows the capacity. Whatever the
+other end writes, and when, they read and write nothing outside the ring.
 """
 
 from typing import Final, NamedTuple
@@ -97,7 +100,9 @@ def claim_after(ring: int, produced: int, payload_bytes: int) -> int:
 def claim_within(ring: int, capacity: int, produced: int, payload_bytes: int) -> int:
     """As claim_after, in a ring whose other end is not trusted: its capacity is the caller's to know."""
     size = space_of(payload_bytes)
-    at = produced & (capacity - 1)
+    at = produced & (
+        capacity - record.ALIGNMENT
+    )  # in memory that is not ours alone, even our own cursor may be odd
     padding = 0
     if at + size > capacity:
         padding = capacity - at
@@ -120,7 +125,7 @@ def payload_address(ring: int, position: int) -> int:
 @kernel
 def payload_within(ring: int, capacity: int, position: int) -> int:
     """As payload_address, in a ring of a capacity that the caller knows."""
-    return ring + _DATA + (position & (capacity - 1)) + _HEAD
+    return ring + _DATA + (position & (capacity - record.ALIGNMENT)) + _HEAD
 
 
 @kernel
@@ -179,6 +184,33 @@ def peek_within(ring: int, capacity: int, after: int) -> Record:
         size = produced - position - _HEAD
         kind = _BROKEN
     return Record(position, head + _HEAD, size, kind, load_native_i64(head + _TAG))
+
+
+@kernel
+def record_within(ring: int, capacity: int, after: int, produced: int) -> Record:
+    """As peek_within, below a cursor of the producer's that was read before; each word of a head is read once."""
+    position = after
+    if produced - after > capacity or (produced | after) % record.ALIGNMENT:
+        return Record(position, ring + _DATA + _HEAD, produced - position - _HEAD, _BROKEN, 0)
+    at = position & (capacity - 1)
+    first = load_relaxed(ring + _DATA + at)  # size and kind in one: nobody changes one of them in between
+    if _low_half(first) == _PADDING and position + capacity - at < produced:
+        position += capacity - at
+        at = 0
+        first = load_relaxed(ring + _DATA)
+    size = _low_half(first)
+    kind = first >> 32
+    if size < 0 or position + space_of(size) > produced or at + space_of(size) > capacity:
+        size = produced - position - _HEAD
+        kind = _BROKEN
+    return Record(position, ring + _DATA + at + _HEAD, size, kind, load_relaxed(ring + _DATA + at + _TAG))
+
+
+@kernel
+def _low_half(word: int) -> int:
+    """The first four bytes of a word, signed."""
+    low = word & 0xFFFF_FFFF
+    return low - ((low & 0x8000_0000) << 1)
 
 
 @kernel

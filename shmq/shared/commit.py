@@ -1,23 +1,27 @@
 """Kernel: take submissions from a ring, place them in the log, answer them.
 
-One call commits what one ring holds, up to a bound, as one batch: records, then one move of `appended`, then
-the completions, then the ring's cursor. Before `appended` moves, the intent (which ring, both cursors, both
-ends of the log) is stored; a successor of a writer killed anywhere compares it with `appended` and knows
-whether the batch happened. `resume` is that comparison:
+One call commits what one ring holds, up to a bound, as one batch: records, then the answers, unpublished; then one
+move of `appended`, the answers' cursor, the ring's cursor. Before `appended` moves, the intent (which sender, the
+cursors before and behind the batch, both ends of the log) is stored; a successor of a writer killed anywhere
+compares it with `appended` and knows whether the batch happened. `resume` is that comparison:
 
-    intent stored, `appended` passed its end    the batch stands: answer it (again), move the cursor
+    intent stored, `appended` passed its end    the batch stands: publish its answers, move the ring's cursor
     anything else                               the batch never was: the ring still holds it
 
-    offset  field            meaning (the writer's own page; nobody else writes it, anybody may look)
-    ------  ---------------  ------------------------------------------------------------------------
-         0  valid            1 while the other intent words mean something
-         8  ring             index of the sender
-        16  consumed_after   the ring's cursor behind the batch
-        24  appended_before  the log's end before it
-        32  appended_after   and behind it
-        40  dirty_end        no byte of the log at or behind it was ever touched
-        48  store_ms         the newest record's store time: store times never go back
-        56  refusal          the status with which the whole batch is refused, or 0
+Nothing that a sender can write is believed, nor read twice: see `append.place` for the records, `ring/spsc.py` for
+the rings. Whatever a sender does to its rings, it spoils only what is in them.
+
+    offset  field             meaning (the writer's own page; nobody else writes it, anybody may look)
+    ------  ----------------  -----------------------------------------------------------------------
+         0  valid             1 while the other intent words mean something
+         8  ring              index of the sender
+        16  consumed_before   the ring's cursor before the batch
+        24  consumed_after    and behind it
+        32  answered_before   the answers' cursor before the batch
+        40  answered_after    and behind it
+        48  appended_after    the log's end behind the batch
+        56  dirty_end         no byte of the log at or behind it was ever touched
+        64  store_ms          the newest record's store time: store times never go back
 
 Bytes between `appended` and `dirty_end` are zeroed by a successor before it appends, lest records of a batch
 that never was come back to life when the store is recovered.
@@ -27,13 +31,15 @@ from typing import Final, NamedTuple
 
 from shmq.jit import kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
-from shmq.memory.block import equal
-from shmq.memory.endian import load_i32, load_i64, load_native_i32, store_native_i32, store_native_i64
+from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
+from shmq.ring import record as ring_record
 from shmq.ring import spsc
-from shmq.shared import submission
+from shmq.ring.record import BROKEN as BROKEN_RECORD
+from shmq.shared import senders, submission
 from shmq.store import append, record
-from shmq.store.name_table import is_name
+from shmq.store.name_table import name_at
+from shmq.store.position import NONE
 from shmq.store.queue_table import next_address, queue_count, queue_key
 from shmq.store.watermarks import APPENDED
 
@@ -41,24 +47,25 @@ PAGE_LAYOUT: Final = layout(
     128,
     valid=(0, "<i8"),
     ring=(8, "<i8"),
-    consumed_after=(16, "<i8"),
-    appended_before=(24, "<i8"),
-    appended_after=(32, "<i8"),
-    dirty_end=(40, "<i8"),
-    store_ms=(48, "<i8"),
-    refusal=(56, "<i8"),
+    consumed_before=(16, "<i8"),
+    consumed_after=(24, "<i8"),
+    answered_before=(32, "<i8"),
+    answered_after=(40, "<i8"),
+    appended_after=(48, "<i8"),
+    dirty_end=(56, "<i8"),
+    store_ms=(64, "<i8"),
 )
 PAGE_SIZE: Final = PAGE_LAYOUT.itemsize
 _VALID: Final = offset_of(PAGE_LAYOUT, "valid")
 _RING: Final = offset_of(PAGE_LAYOUT, "ring")
+_CONSUMED_BEFORE: Final = offset_of(PAGE_LAYOUT, "consumed_before")
 _CONSUMED_AFTER: Final = offset_of(PAGE_LAYOUT, "consumed_after")
-APPENDED_BEFORE: Final = offset_of(PAGE_LAYOUT, "appended_before")
+_ANSWERED_BEFORE: Final = offset_of(PAGE_LAYOUT, "answered_before")
+_ANSWERED_AFTER: Final = offset_of(PAGE_LAYOUT, "answered_after")
 _APPENDED_AFTER: Final = offset_of(PAGE_LAYOUT, "appended_after")
 DIRTY_END: Final = offset_of(PAGE_LAYOUT, "dirty_end")
 STORE_MS: Final = offset_of(PAGE_LAYOUT, "store_ms")
-_REFUSAL: Final = offset_of(PAGE_LAYOUT, "refusal")
 
-_STORED: Final = 0
 _REFUSED: Final = 3  # PutStatus.MESSAGE_ILLEGAL
 
 IDLE: Final = 0
@@ -67,6 +74,11 @@ COMMITTED: Final = 1
 """A batch was committed."""
 NEEDS_FILE: Final = 2
 """The next submission does not fit the current file; a batch before it may have been committed."""
+
+_HEAD: Final = submission.HEAD_SIZE
+_ANSWER: Final = submission.COMPLETION_SIZE
+_ANSWER_SPACE: Final = 48  # spsc.space_of(COMPLETION_SIZE)
+_LOW: Final = 0xFFFF_FFFF
 
 
 class Places(NamedTuple):
@@ -91,77 +103,111 @@ class Places(NamedTuple):
     segment_bytes: int
 
 
+class _Queue(NamedTuple):
+    """The queue of a submission, as the tables have it; its slot is NONE where there is no such queue."""
+
+    slot: int
+    queue_id: int
+    topic: int
+    topic_bytes: int
+    next_word: int
+
+
+class _Batch(NamedTuple):
+    """The cursors of two rings before and behind a batch, the log's end behind it, its store time."""
+
+    consumed_before: int
+    consumed_after: int
+    answered_before: int
+    answered_after: int
+    appended_after: int
+    store_ms: int
+
+
 @kernel
-def commit(
-    places: Places, sender: int, ring: int, completions: int, now_ms: int, batch_bytes_max: int
-) -> int:
-    """Commit one batch of one ring; return IDLE, COMMITTED or NEEDS_FILE."""
-    position = appended_before = load_relaxed(places.watermarks + APPENDED)
-    room_end = places.segment_start + places.segment_bytes
+def commit(places: Places, sender: int, now_ms: int, batch_bytes_max: int) -> int:
+    """Commit one batch of one sender's ring; return IDLE, COMMITTED or NEEDS_FILE."""
+    ring = load_native_i64(sender + senders.RING)
     consumed = consumed_before = spsc.consumed_position(ring)
-    answered = spsc.produced_position(completions)
+    produced = spsc.produced_position(ring)
+    if produced <= consumed:
+        return IDLE
+    store_native_i64(sender + senders.IS_STUCK, 0)
+    ring_bytes = load_native_i64(sender + senders.RING_BYTES)
+    completions = load_native_i64(sender + senders.COMPLETIONS)
+    completions_bytes = load_native_i64(sender + senders.COMPLETIONS_BYTES)
+    position = appended_before = load_relaxed(places.watermarks + APPENDED)
+    answered = answered_before = spsc.produced_position(completions)
     store_ms = max(now_ms, load_relaxed(places.page + STORE_MS))
+    queue = _Queue(NONE, 0, 0, 0, 0)
     outcome = COMMITTED
-    while position - appended_before < batch_bytes_max:
-        letter = spsc.peek(ring, consumed)
-        if letter.position < 0:
+    while consumed < produced and position - appended_before < batch_bytes_max:
+        letter = spsc.record_within(ring, ring_bytes, consumed, produced)
+        answered_next = spsc.claim_within(completions, completions_bytes, answered, _ANSWER)
+        if answered_next < 0:
+            store_native_i64(sender + senders.IS_STUCK, 1)
             break
-        answer = _claim_answer(completions, answered)
-        if answer < 0:
-            break
-        head = letter.address
-        records_bytes = load_native_i32(head + submission.RECORDS_BYTES)
-        count = load_native_i32(head + submission.COUNT)
-        queue_offset = 0
-        status = _judge(places, letter.kind, letter.size_bytes, head)
-        if status == _STORED and not append.fits(records_bytes, room_end - position):
-            if append.fits(records_bytes, places.segment_bytes):
-                outcome = NEEDS_FILE
-                break
-            status = _REFUSED
-        if status == _STORED:
-            queue_offset = _place(places, head, position, store_ms)
+        answer = spsc.payload_within(completions, completions_bytes, answered_next)
+        records_bytes = _records_bytes(letter)
+        queue_offset = append.BAD
+        count = 0
+        if records_bytes > 0:
+            first = load_relaxed(letter.address + submission.SLOT)  # slot and count in one
+            count = first >> 32
+            if first & _LOW != queue.slot:
+                queue = _find_queue(places, first & _LOW)
+            if queue.slot >= 0:
+                if append.fits(records_bytes, places.segment_start + places.segment_bytes - position):
+                    target = places.segment + position - places.segment_start
+                    to = append.Destination(
+                        queue.queue_id, queue.topic, queue.topic_bytes, target, position, store_ms
+                    )
+                    store_relaxed(places.page + DIRTY_END, position + records_bytes)
+                    queue_offset = _place(letter.address + _HEAD, records_bytes, count, queue.next_word, to)
+                elif append.fits(records_bytes, places.segment_bytes):
+                    outcome = NEEDS_FILE
+                    break
+        elif letter.kind == BROKEN_RECORD:
+            store_native_i64(sender + senders.IS_BROKEN, 1)
+        if queue_offset == append.BAD:
+            _answer(answer, letter.tag, _REFUSED, 0, position, 0)
         else:
-            records_bytes = count = 0
-        answered = _answer(completions, answer, letter.tag, status, count, queue_offset)
-        _answer_place(completions, answer, position, store_ms if status == _STORED else 0)
-        position += records_bytes
-        consumed = letter.position + spsc.space_of(letter.size_bytes)
+            _answer(answer, letter.tag, count << 32, queue_offset, position, store_ms)
+            position += records_bytes
+        answered = answered_next + _ANSWER_SPACE
+        consumed = _behind(letter, produced)
     if consumed == consumed_before:
         return outcome if outcome == NEEDS_FILE else IDLE
-    _note_intent(places, sender, consumed, position, 0)
-    if position > appended_before:
-        store_relaxed(places.page + STORE_MS, store_ms)
-        store_release(places.watermarks + APPENDED, position)  # pairs with every reader of the log
-    spsc.publish(completions, answered)
-    spsc.give_back(ring, consumed)
-    store_release(places.page + _VALID, 0)
+    batch = _Batch(consumed_before, consumed, answered_before, answered, position, store_ms)
+    _conclude(places, sender, batch)
     return outcome
 
 
 @kernel
-def refuse(places: Places, sender: int, ring: int, completions: int, status: int) -> int:
-    """Answer all submissions of a ring with a status, storing nothing; return how many."""
+def refuse(places: Places, sender: int, status: int) -> int:
+    """Answer all submissions of a sender with a status, storing nothing; return how many."""
+    ring = load_native_i64(sender + senders.RING)
+    ring_bytes = load_native_i64(sender + senders.RING_BYTES)
+    completions = load_native_i64(sender + senders.COMPLETIONS)
+    completions_bytes = load_native_i64(sender + senders.COMPLETIONS_BYTES)
     position = load_relaxed(places.watermarks + APPENDED)
-    consumed = spsc.consumed_position(ring)
-    answered = spsc.produced_position(completions)
+    consumed = consumed_before = spsc.consumed_position(ring)
+    produced = spsc.produced_position(ring)
+    answered = answered_before = spsc.produced_position(completions)
     refused = 0
-    while True:
-        letter = spsc.peek(ring, consumed)
-        if letter.position < 0:
+    while consumed < produced:
+        letter = spsc.record_within(ring, ring_bytes, consumed, produced)
+        answered_next = spsc.claim_within(completions, completions_bytes, answered, _ANSWER)
+        if answered_next < 0:
             break
-        answer = _claim_answer(completions, answered)
-        if answer < 0:
-            break
-        answered = _answer(completions, answer, letter.tag, status, 0, 0)
-        _answer_place(completions, answer, position, 0)
-        consumed = letter.position + spsc.space_of(letter.size_bytes)
+        answer = spsc.payload_within(completions, completions_bytes, answered_next)
+        _answer(answer, letter.tag, status, 0, position, 0)
+        answered = answered_next + _ANSWER_SPACE
+        consumed = _behind(letter, produced)
         refused += 1
     if refused > 0:
-        _note_intent(places, sender, consumed, position, status)
-        spsc.publish(completions, answered)
-        spsc.give_back(ring, consumed)
-        store_release(places.page + _VALID, 0)
+        batch = _Batch(consumed_before, consumed, answered_before, answered, position, 0)
+        _conclude(places, sender, batch)
     return refused
 
 
@@ -178,132 +224,99 @@ def close_file(places: Places) -> None:
 
 @kernel
 def unfinished_ring(page: int, watermarks: int) -> int:
-    """The sender whose batch a dead writer had committed but not answered, or -1."""
+    """The sender whose batch a dead writer had committed but not answered, or NONE."""
     if load_acquire(page + _VALID) == 0:
-        return -1
+        return NONE
     if load_acquire(watermarks + APPENDED) < load_relaxed(page + _APPENDED_AFTER):
         store_release(page + _VALID, 0)
-        return -1
+        return NONE
     return load_relaxed(page + _RING)
 
 
 @kernel
-def resume(places: Places, ring: int, completions: int) -> bool:
-    """Answer the batch that `unfinished_ring` found; False where the sender has no room for answers yet.
+def resume(page: int, sender: int) -> None:
+    """Finish the batch that `unfinished_ring` found: its answers lie in their ring, but perhaps unpublished.
 
-    The batch began in the file that `places.segment` maps, since no batch spans files.
+    A ring whose cursor stands elsewhere than the dead writer left it has been given to somebody else since.
     """
-    position = load_relaxed(places.page + APPENDED_BEFORE)
-    end = load_relaxed(places.page + _CONSUMED_AFTER)
-    consumed = spsc.consumed_position(ring)
-    answered = spsc.produced_position(completions)
-    while consumed < end:
-        letter = spsc.peek(ring, consumed)
-        answer = _claim_answer(completions, answered)
-        if answer < 0:
-            return False
-        head = letter.address
-        records_bytes = load_native_i32(head + submission.RECORDS_BYTES)
-        count = load_native_i32(head + submission.COUNT)
-        status = load_relaxed(places.page + _REFUSAL)
-        if status == 0:
-            status = _judge(places, letter.kind, letter.size_bytes, head)
-        if status == _STORED and not _is_placed(places, position, head + submission.HEAD_SIZE, records_bytes):
-            status = _REFUSED  # as it was then: its queue may exist only by now
-        queue_offset = 0
-        store_ms = 0
-        if status == _STORED:
-            stored = places.segment + position - places.segment_start
-            queue_offset = load_i64(stored + record.QUEUE_OFFSET)
-            store_ms = record.store_timestamp(stored)
-        else:
-            records_bytes = count = 0
-        answered = _answer(completions, answer, letter.tag, status, count, queue_offset)
-        _answer_place(completions, answer, position, store_ms)
-        position += records_bytes
-        consumed = letter.position + spsc.space_of(letter.size_bytes)
-    spsc.publish(completions, answered)
-    spsc.give_back(ring, consumed)
-    store_release(places.page + _VALID, 0)
-    return True
+    ring = load_native_i64(sender + senders.RING)
+    completions = load_native_i64(sender + senders.COMPLETIONS)
+    answered, consumed = spsc.produced_position(completions), spsc.consumed_position(ring)
+    if answered == load_relaxed(page + _ANSWERED_BEFORE):
+        spsc.publish(completions, load_relaxed(page + _ANSWERED_AFTER))
+    if consumed == load_relaxed(page + _CONSUMED_BEFORE):
+        spsc.give_back(ring, load_relaxed(page + _CONSUMED_AFTER))
+    store_release(page + _VALID, 0)
 
 
 @kernel
-def _judge(places: Places, kind: int, size_bytes: int, head: int) -> int:
-    """Whether a submission is whole and its records are for the queue that it names."""
-    if kind != submission.SUBMISSION or size_bytes < submission.HEAD_SIZE:
-        return _REFUSED
-    records_bytes = load_native_i32(head + submission.RECORDS_BYTES)
-    slot = load_native_i32(head + submission.SLOT)
-    count = load_native_i32(head + submission.COUNT)
-    if records_bytes <= 0 or records_bytes != size_bytes - submission.HEAD_SIZE or count <= 0 or slot < 0:
-        return _REFUSED
+def _records_bytes(letter: spsc.Record) -> int:
+    """How long the records of a submission are; NONE where it is none, or its head says otherwise."""
+    records_bytes = letter.size_bytes - _HEAD
+    if letter.kind != submission.SUBMISSION or records_bytes <= 0:
+        return NONE
+    said = load_relaxed(letter.address + submission.RECORDS_BYTES) & _LOW
+    return records_bytes if said == records_bytes else NONE
+
+
+@kernel
+def _behind(letter: spsc.Record, produced: int) -> int:
+    """The ring's cursor behind a record; behind a broken one nothing can be found."""
+    if letter.kind == BROKEN_RECORD:
+        return produced & -ring_record.ALIGNMENT
+    return letter.position + spsc.space_of(letter.size_bytes)
+
+
+@kernel
+def _find_queue(places: Places, slot: int) -> _Queue:
     if slot >= queue_count(places.queues):
-        return _REFUSED
+        return _Queue(NONE, 0, 0, 0, 0)
     key = queue_key(places.queues, slot)
-    records = head + submission.HEAD_SIZE
-    if not append.judge(records, records_bytes, count, key & 0xFFFFFFFF):
-        return _REFUSED
-    at = 0
-    for _ in range(count):
-        topic, topic_bytes = record.topic_at(records + at)
-        if not is_name(places.topics, key >> 32, records + at + topic, topic_bytes):
-            return _REFUSED
-        at += load_i32(records + at)
-    return _STORED
+    topic, topic_bytes = name_at(places.topics, key >> 32)
+    return _Queue(slot, key & _LOW, topic, topic_bytes, next_address(places.queues, slot))
 
 
 @kernel
-def _place(places: Places, head: int, position: int, store_ms: int) -> int:
-    """Copy a judged submission to the log; return the queue offset of its first record."""
-    store_relaxed(places.page + DIRTY_END, position + load_native_i32(head + submission.RECORDS_BYTES))
-    next_word = next_address(places.queues, load_native_i32(head + submission.SLOT))
+def _place(source: int, records_bytes: int, count: int, next_word: int, to: append.Destination) -> int:
+    """Copy a submission's records to the log; return the queue offset of the first, or BAD."""
     queue_offset = load_relaxed(next_word)
-    count = load_native_i32(head + submission.COUNT)
-    target = places.segment + position - places.segment_start
-    source = head + submission.HEAD_SIZE
-    store_relaxed(next_word, append.place(source, target, count, position, queue_offset, store_ms))
+    after = append.place(source, records_bytes, count, queue_offset, to)
+    if after == append.BAD:
+        return after
+    store_relaxed(next_word, after)
     return queue_offset
 
 
 @kernel
-def _is_placed(places: Places, position: int, records: int, records_bytes: int) -> bool:
-    """Whether the batch that is resumed placed these judged records here."""
-    if position + records_bytes > load_relaxed(places.page + _APPENDED_AFTER):
-        return False
-    stored = places.segment + position - places.segment_start
-    return equal(stored, records, record.QUEUE_OFFSET)  # size, magic, checksum, queue, flag
+def _answer(
+    answer: int, tag: int, status_and_count: int, queue_offset: int, position: int, store_ms: int
+) -> None:
+    """Write a completion; nobody sees it before its ring is published."""
+    store_native_i64(answer + submission.STATUS, status_and_count)
+    store_native_i64(answer + submission.QUEUE_OFFSET, queue_offset)
+    store_native_i64(answer + submission.POSITION, position)
+    store_native_i64(answer + submission.STORE_MS, store_ms)
+    spsc.fill_head_at(answer, 0, submission.COMPLETION_SIZE, submission.COMPLETION, tag)
 
 
 @kernel
-def _note_intent(places: Places, sender: int, consumed_after: int, appended_after: int, refusal: int) -> None:
-    """Let a successor know what is about to happen to a ring and to the log."""
-    store_relaxed(places.page + _RING, sender)
-    store_relaxed(places.page + _CONSUMED_AFTER, consumed_after)
-    store_relaxed(places.page + APPENDED_BEFORE, load_relaxed(places.watermarks + APPENDED))
-    store_relaxed(places.page + _APPENDED_AFTER, appended_after)
-    store_relaxed(places.page + _REFUSAL, refusal)
-    store_release(places.page + _VALID, 1)
-
-
-@kernel
-def _claim_answer(completions: int, answered: int) -> int:
-    """Room for one more completion behind those not published yet: its position, or NONE."""
-    # claim() reckons from the published cursor; the answers of this batch lie behind it, unpublished.
-    return spsc.claim_after(completions, answered, submission.COMPLETION_SIZE)
-
-
-@kernel
-def _answer(completions: int, answer: int, tag: int, status: int, count: int, queue_offset: int) -> int:
-    address = spsc.payload_address(completions, answer)
-    store_native_i32(address + submission.STATUS, status)
-    store_native_i32(address + submission.COMPLETION_COUNT, count)
-    store_native_i64(address + submission.QUEUE_OFFSET, queue_offset)
-    return spsc.fill_head(completions, answer, submission.COMPLETION_SIZE, submission.COMPLETION, tag)
-
-
-@kernel
-def _answer_place(completions: int, answer: int, position: int, store_ms: int) -> None:
-    address = spsc.payload_address(completions, answer)
-    store_native_i64(address + submission.POSITION, position)
-    store_native_i64(address + submission.STORE_MS, store_ms)
+def _conclude(places: Places, sender: int, batch: _Batch) -> None:
+    """Let a batch happen, letting a successor know before what is about to."""
+    page = places.page
+    ring = load_native_i64(sender + senders.RING)
+    completions = load_native_i64(sender + senders.COMPLETIONS)
+    store_relaxed(page + _RING, load_native_i64(sender + senders.INDEX))
+    store_relaxed(page + _CONSUMED_BEFORE, batch.consumed_before)
+    store_relaxed(page + _CONSUMED_AFTER, batch.consumed_after)
+    store_relaxed(page + _ANSWERED_BEFORE, batch.answered_before)
+    store_relaxed(page + _ANSWERED_AFTER, batch.answered_after)
+    store_relaxed(page + _APPENDED_AFTER, batch.appended_after)
+    store_release(page + _VALID, 1)
+    if batch.appended_after > load_relaxed(places.watermarks + APPENDED):
+        store_relaxed(page + STORE_MS, batch.store_ms)
+        store_release(
+            places.watermarks + APPENDED, batch.appended_after
+        )  # pairs with every reader of the log
+    spsc.publish(completions, batch.answered_after)
+    spsc.give_back(ring, batch.consumed_after)
+    store_release(page + _VALID, 0)

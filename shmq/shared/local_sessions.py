@@ -39,6 +39,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import numpy as np
+
+from shmq.memory.block import view
 from shmq.memory.layout import layout, offset_of
 from shmq.memory.words import load_word, store_word
 from shmq.shared import roster
@@ -93,6 +96,11 @@ class LocalSessions:
         return load_word(self._address + CHANGES)
 
     @property
+    def changes_address(self) -> int:
+        """Where that count lies, for kernels."""
+        return self._address + CHANGES
+
+    @property
     def heeded(self) -> int:
         """The changes that the writer has acted on."""
         return load_word(self._address + HEEDED)
@@ -130,6 +138,12 @@ class LocalSessions:
         """Whether the process that took it still runs."""
         row = self.row(session)
         return roster.is_alive(load_word(row + PID), load_word(row + STARTED))
+
+    def set_label(self, session: int, what: str) -> None:
+        """Say for people what is attached, where and since when."""
+        text = f"{what} pid {os.getpid()} since {time.strftime('%H:%M:%S')}".encode()
+        label = view(self.row(session) + LABEL, LABEL_BYTES)
+        label[:] = np.frombuffer(text[:LABEL_BYTES].ljust(LABEL_BYTES, b"\0"), dtype=np.uint8)
 
     def change(self, session: int, state: int) -> None:
         """Move a session on; only with the lock held."""
@@ -173,12 +187,6 @@ class Polled:
     def changes(self) -> int:
         """The count of changes that `sessions` is true for."""
         return self._changes
-
-
-def label_of(what: str) -> bytes:
-    """A row's label: what is attached, where and since when."""
-    started = time.strftime("%H:%M:%S")
-    return f"{what} pid {os.getpid()} since {started}".encode()[:LABEL_BYTES]
 
 
 def tend(table: LocalSessions, is_drained: Callable[[int], bool], free: Callable[[int], None]) -> list[int]:

@@ -19,8 +19,8 @@ A completion (kind COMPLETION, tag: the submission's):
         24     8  store_ms       the writer's clock, as stored
         32
 
-Native byte order. Every submission is answered once; after a crash of the writer perhaps twice, with the
-same content, so its producer forgets a number when it sees the first answer.
+Native byte order. Every submission is answered once, whoever dies: the answers of a batch in flight lie ready in
+their ring, and a writer's successor only has to publish them.
 """
 
 from typing import Final

@@ -77,6 +77,13 @@ def is_name(table: int, name_id: int, name_address: int, name_size: int) -> bool
     return load_relaxed(row) == name_size and equal(row + ROW_NAME, name_address, name_size)
 
 
+@kernel
+def name_at(table: int, name_id: int) -> tuple[int, int]:
+    """Address and size of the name that has this id."""
+    row = table + load_relaxed(table + ROWS_AT) + ROW_BYTES * name_id
+    return row + ROW_NAME, load_relaxed(row)
+
+
 class NameTable:
     """The table as Python sees it.
 

@@ -1,9 +1,9 @@
 """The commit writer: the one process that appends to the log.
 
-Each round takes a batch from each sender's ring, in turn, through one kernel, and wakes whom it concerns:
-the dispatcher, that sender, and under SYNC_FLUSH the flush thread, which runs in this process. When a file
-is full, the next one has been made ready by the flush thread; where the disk has no room for it, or a sync
-failed, submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
+One kernel (`shared/rounds.py`) goes round the senders' rings while there is anything in them, and wakes whom that
+concerns: the dispatcher, those senders, and under SYNC_FLUSH the flush thread, which runs in this process. When a
+file is full, the next one has been made ready by the flush thread, and is waited for if it has not; where the disk
+has no room for it, or a sync failed, submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
 
 Producers in other processes come and go (`shared/local_sessions.py`): which of their rings are polled is looked
 up again when one word says so. Of one that is gone all that it published is committed; nobody waits for one.
@@ -15,6 +15,9 @@ part of the log behind `dispatched`.
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
@@ -23,8 +26,8 @@ from shmq.memory.atomics import load_relaxed, store_relaxed
 from shmq.memory.block import zero
 from shmq.memory.endian import load_i32, load_i64
 from shmq.memory.words import load_word
-from shmq.ring import doorbell, spsc
-from shmq.shared import commit, header, plan
+from shmq.ring import doorbell, spsc, waiting
+from shmq.shared import commit, plan, rounds, senders
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.local_sessions import ATTACHED, LEAVING, Polled
 from shmq.store import record
@@ -36,8 +39,11 @@ from shmq.store.store_files import StorePaths
 from shmq.workers.flusher import Flusher
 from shmq.workers.runner import row_alive, wall_ms
 
-BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+BATCH_BYTES_MAX: Final = 512 * 1024
+TURN_NS: Final = 50_000_000
+"""So long a call may go round before Python looks after itself: signals, the heartbeat."""
 RETRY_MS: Final = 500
+STUCK_NS: Final = 1_000_000
 SERVICE_NOT_AVAILABLE: Final = 2
 """PutStatus.SERVICE_NOT_AVAILABLE, as it crosses the completion ring."""
 
@@ -53,18 +59,16 @@ class CommitWriter:
         self._flusher = Flusher(config, memory, paths, self._directory)
         self._is_sync = config.flush_disk_type == "SYNC_FLUSH"
         self._bell = memory.bell(plan.BELL_WRITER)
-        self._dispatcher_bell = memory.bell(plan.BELL_DISPATCHER)
-        senders = range(memory.plan.senders)
-        self._rings = [memory.place(f"submit/{sender}") for sender in senders]
-        self._completions = [memory.place(f"completions/{sender}") for sender in senders]
-        self._sender_bells = [
-            memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in range(memory.plan.workers)
-        ] + [memory.bell(plan.BELL_CONDUCTOR)]
+        self._rows = sender_rows(memory)
+        self._polled_rows = self._rows[:0]
+        self._duty = np.zeros((), dtype=rounds.LAYOUT)
+        self._duty_at = int(self._duty.ctypes.data)
         self._inner_senders = memory.plan.inner_senders
         self._sessions = Polled(memory.sessions)
-        self._polled = list(range(self._inner_senders))
         self._leaving: frozenset[int] = frozenset()
         self._committed = 0
+        self._reported: set[int] = set()
+        self._is_waiting = False
         self._refusing = ""
         self._retry_at_ms = 0
         self._is_stopping = False
@@ -72,6 +76,7 @@ class CommitWriter:
     def start(self) -> None:
         """Open the log where it ends, and finish what a dead predecessor began."""
         end = self._memory.watermarks.appended
+        self._prepare_duty()
         self._take_up(self._segment_for(end))
         self._resume()
         self._clear_behind(end)
@@ -83,45 +88,41 @@ class CommitWriter:
         """Always, once started."""
         return True
 
-    def do_work(self, now_ns: int) -> int:  # noqa: ARG002 - store times are wall clock
-        """Commit a batch of each ring."""
+    def do_work(self, now_ns: int) -> int:
+        """Commit what there is, for a bounded time."""
+        self._flusher.heed()
         if not self._flusher.is_running:
             raise StoreError("the flush thread is gone")
         if self._sessions.has_changed:
             self._heed_sessions()
         now_ms = wall_ms()
+        self._committed = 0
         if self._flusher.failure or (self._refusing and now_ms < self._retry_at_ms):
             return self._refuse_all()
-        committed = 0
-        for sender in self._polled:
-            ring = self._rings[sender]
-            completions = self._completions[sender]
-            outcome = commit.commit(self._places, sender, ring, completions, now_ms, BATCH_BYTES_MAX)
-            if outcome == commit.IDLE:
-                if (self._is_stopping or sender in self._leaving) and not spsc.is_empty(ring):
-                    self._drop_answers_to_the_dead(sender)
-                continue
-            committed += 1
-            self._ring(sender)
-            if outcome == commit.NEEDS_FILE and not self._roll(now_ms):
+        self._duty["until_ns"] = now_ns + TURN_NS
+        while True:
+            outcome = rounds.go_round(self._duty_at)
+            self._committed += int(self._duty["committed"])
+            if outcome != commit.NEEDS_FILE or not self._roll(now_ms):
                 break
-        if committed:
-            doorbell.ring_bell(self._dispatcher_bell)
-            if self._is_sync:
-                self._flusher.wake()
-        self._committed = committed
-        return committed
+        if outcome == commit.IDLE and (self._is_stopping or self._leaving):
+            self._forget_the_dead()
+        if self._polled_rows["is_broken"].any():
+            self._report_broken()
+        return self._committed
 
     def rest(self, timeout_ns: int) -> None:
         """Sleep until somebody submits."""
-        doorbell.will_sleep(self._bell)
-        if self._sessions.has_changed:
-            doorbell.is_awake(self._bell)
-        elif all(spsc.is_empty(self._rings[sender]) for sender in self._polled):
-            doorbell.sleep(self._bell, timeout_ns)
+        if self._is_waiting or self._refusing:  # for a file: its bell is rung when there is one, or none
+            doorbell.will_sleep(self._bell)
+            if self._flusher.has_news or self._sessions.has_changed:
+                doorbell.is_awake(self._bell)
+            else:
+                doorbell.sleep(self._bell, min(timeout_ns, RETRY_MS * 1_000_000))
+        elif self._polled_rows["is_stuck"].any():  # for room for answers: nobody rings when there is some
+            rounds.rest(self._duty_at, min(timeout_ns, STUCK_NS))
         else:
-            # Something waits that cannot go on: room for answers, or for a file, is what it needs.
-            doorbell.sleep(self._bell, min(timeout_ns, RETRY_MS * 1_000_000) if self._refusing else 1_000_000)
+            rounds.rest(self._duty_at, timeout_ns)
 
     def stop(self) -> None:
         """End once all senders of the broker are gone."""
@@ -138,9 +139,14 @@ class CommitWriter:
         senders = [rows[plan.CONDUCTOR], *rows[plan.FIRST_WORKER :]]
         if any(map(row_alive, senders)):
             return False
-        if not all(map(spsc.is_empty, self._rings[: self._inner_senders])):
+        if not _are_empty(self._rows[: self._inner_senders]):
             return False
-        return self._committed == 0 or all(spsc.is_empty(self._rings[sender]) for sender in self._polled)
+        return self._committed == 0 or _are_empty(self._polled_rows)
+
+    @property
+    def waits_for_file(self) -> bool:
+        """Whether submissions wait because the next file is not ready yet."""
+        return self._is_waiting
 
     def close(self) -> None:
         """Flush everything, and give back a file made ready that was not needed."""
@@ -166,11 +172,15 @@ class CommitWriter:
             segment_start=segment.start,
             segment_bytes=segment.size_bytes,
         )
+        self._duty["places"] = self._places
 
     def _roll(self, now_ms: int) -> bool:
         """Go on in the next file; False where there can be none now."""
         try:
             following = self._flusher.take_next(self._segment.end)
+            self._is_waiting = following is None
+            if following is None:
+                return False
         except StoreError as error:
             if not self._refusing:
                 self._log.error("refusing messages", reason=str(error))
@@ -199,53 +209,68 @@ class CommitWriter:
         if not row_alive(row):
             self._memory.renew_ring(f"completions/{sender}")
 
+    def _prepare_duty(self) -> None:
+        memory, duty = self._memory, self._duty
+        duty["news"] = self._flusher.news
+        duty["changes"] = memory.sessions.changes_address
+        duty["batch_bytes_max"] = BATCH_BYTES_MAX
+        duty["bell"] = self._bell
+        duty["dispatcher_bell"] = memory.bell(plan.BELL_DISPATCHER)
+        duty["flusher_bell"] = memory.bell(plan.BELL_FLUSHER) if self._is_sync else 0
+        duty["strategy"] = waiting.STRATEGIES[self._config.writer_wait_strategy]
+        duty["spins"] = waiting.spins_before_sleep()
+        self._heed_sessions()
+
     def _heed_sessions(self) -> None:
         """Poll the rings of those sessions that are attached now, and say so: the others may lose their memory."""
         self._sessions.refresh()
         first = self._inner_senders
-        self._polled = [*range(first), *(first + session for session in self._sessions.sessions)]
+        polled = [*range(first), *(first + session for session in self._sessions.sessions)]
+        self._polled_rows = self._rows[polled]  # a copy: the kernel goes through it from end to end
+        self._reported.intersection_update(polled)
+        self._duty["senders"] = self._polled_rows.ctypes.data
+        self._duty["sender_count"] = len(polled)
+        self._duty["changes_seen"] = self._sessions.changes
         leaving = self._memory.sessions.in_state((LEAVING,))
         self._leaving = frozenset(first + session for session in leaving)
         self._memory.sessions.heed(self._sessions.changes)
 
-    def _ring(self, sender: int) -> None:
-        """Wake a sender, if it sleeps."""
-        session = sender - self._inner_senders
-        if session < 0:
-            doorbell.ring_bell(self._sender_bells[sender])
-        else:
-            doorbell.ring_stranger(self._memory.sessions.bell(session))
+    def _forget_the_dead(self) -> None:
+        """Make room for answers to senders that are gone, where they have none."""
+        for row in self._polled_rows[self._polled_rows["is_stuck"] != 0]:
+            sender = int(row["index"])
+            if self._is_stopping or sender in self._leaving:
+                self._drop_answers_to_the_dead(sender)
+
+    def _report_broken(self) -> None:
+        """Say, once a sender, that something was in its ring that no sender of ours puts there."""
+        for row in self._polled_rows[self._polled_rows["is_broken"] != 0]:
+            row["is_broken"] = 0
+            sender = int(row["index"])
+            if sender not in self._reported:
+                self._reported.add(sender)
+                self._log.error("a sender's ring was broken: what was in it is refused", sender=sender)
 
     def _refuse_all(self) -> int:
-        refused = 0
-        for sender in self._polled:
-            ring, completions = self._rings[sender], self._completions[sender]
-            count = commit.refuse(self._places, sender, ring, completions, SERVICE_NOT_AVAILABLE)
-            if count:
-                self._ring(sender)
-                refused += count
-        self._committed = refused
-        return refused
+        for address in self._row_addresses():
+            refused = commit.refuse(self._places, address, SERVICE_NOT_AVAILABLE)
+            if refused:
+                rounds.wake_sender(address)
+                self._committed += refused
+        return self._committed
+
+    def _row_addresses(self) -> range:
+        begin = int(self._polled_rows.ctypes.data)
+        return range(begin, begin + senders.SIZE * len(self._polled_rows), senders.SIZE)
 
     def _resume(self) -> None:
         sender = commit.unfinished_ring(self._places.page, self._places.watermarks)
         if sender < 0:
             return
         self._log.warning("finishing the batch of a dead writer", sender=sender)
-        before = load_word(self._places.page + commit.APPENDED_BEFORE)
-        segment = self._segment_for(before)
-        places = self._places._replace(
-            segment=segment.address, segment_start=segment.start, segment_bytes=segment.size_bytes
-        )
-        while not commit.resume(places, self._rings[sender], self._completions[sender]):
-            if self._memory.state == header.STOPPING or sender >= self._inner_senders:
-                self._drop_answers_to_the_dead(sender)
-            self._ring(sender)
-            doorbell.will_sleep(self._bell)
-            doorbell.sleep(self._bell, 1_000_000)
-        self._ring(sender)
-        if segment.start != self._segment.start:
-            segment.close()
+        address = int(self._rows[sender : sender + 1].ctypes.data)
+        commit.resume(self._places.page, address)
+        rounds.wake_sender(address)
 
     def _clear_behind(self, end: int) -> None:
         """Zero what a dead writer had begun behind `appended`."""
@@ -253,6 +278,32 @@ class CommitWriter:
         if dirty_end > end:
             self._log.warning("clearing what a dead writer had begun", begin=end, bytes=dirty_end - end)
             zero_range(self._segment.address + end - self._segment.start, dirty_end - end)
+
+
+def sender_rows(memory: BrokerMemory) -> NDArray[np.void]:
+    """The rows of all senders of a broker, by their numbers."""
+    made = memory.plan
+    rows = np.zeros(made.senders, dtype=senders.LAYOUT)
+    for sender, row in enumerate(rows):
+        row["index"] = sender
+        row["ring"] = memory.place(f"submit/{sender}")
+        row["ring_bytes"] = made.capacity_bytes(f"submit/{sender}")
+        row["completions"] = memory.place(f"completions/{sender}")
+        row["completions_bytes"] = made.capacity_bytes(f"completions/{sender}")
+        session = sender - made.inner_senders
+        row["is_stranger"] = session >= 0
+        if session >= 0:
+            row["bell"] = memory.sessions.bell(session)
+        else:
+            is_conductor = sender == made.conductor_sender
+            row["bell"] = memory.bell(
+                plan.BELL_CONDUCTOR if is_conductor else plan.BELL_FIRST_WORKER + sender
+            )
+    return rows
+
+
+def _are_empty(rows: NDArray[np.void]) -> bool:
+    return all(spsc.is_empty(int(ring)) for ring in rows["ring"])
 
 
 @kernel

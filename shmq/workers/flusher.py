@@ -15,10 +15,13 @@ import time
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
-from shmq.memory.words import load_word
+from shmq.memory.block import address_of
+from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
@@ -35,7 +38,6 @@ PAGE_BYTES: Final = 4096
 CHECKPOINT_NS: Final = 1_000_000_000
 POPULATE_BYTES: Final = 4 * 1024 * 1024
 POPULATE_AHEAD_BYTES: Final = 16 * 1024 * 1024
-TAKE_SECONDS: Final = 30
 
 
 class Flusher:
@@ -43,6 +45,7 @@ class Flusher:
 
     Attributes:
         failure: why no message can be promised any more; empty while all is well.
+        news: address of a word, not 0 where the writer should look at this object again.
     """
 
     def __init__(
@@ -64,8 +67,12 @@ class Flusher:
         self._segments: list[Segment] = []
         self._changes: queue.SimpleQueue[Segment] = queue.SimpleQueue()
         self._prepared: queue.SimpleQueue[Segment | StoreError] = queue.SimpleQueue()
+        self._news = np.zeros(1, dtype=np.int64)
+        self.news = address_of(self._news)
+        self._writer_bell = memory.bell(plan.BELL_WRITER)
         self._next_start = 0
         self._is_preparing = False
+        self._is_awaited = False
         self._populated_bytes = 0
         self._flushed_ms = 0
         self._stopping = False
@@ -90,17 +97,28 @@ class Flusher:
         """Have it look at `appended` now."""
         doorbell.ring_bell(self._bell)
 
-    def take_next(self, start: int) -> Segment:
-        """The file that begins where the current one ends.
+    @property
+    def has_news(self) -> bool:
+        """Whether something has happened since `heed` that the writer should know: a file, a failure."""
+        return load_word(self.news) != 0
+
+    def heed(self) -> None:
+        """Take note of the news; the writer looks at everything after it."""
+        store_word(self.news, 0)
+
+    def take_next(self, start: int) -> Segment | None:
+        """The file that begins where the current one ends; None while it is being made.
 
         Raises:
-            StoreError: it cannot be made.
+            StoreError: it cannot be made; asked again, it is tried again.
         """
         assert start == self._next_start
+        self._is_awaited = True  # before the look: what comes after it rings the writer's bell
         try:
-            prepared = self._prepared.get(timeout=TAKE_SECONDS)
+            prepared = self._prepared.get_nowait()
         except queue.Empty:
-            raise StoreError(f"the file for position {start} is not ready after {TAKE_SECONDS} s") from None
+            return None
+        self._is_awaited = False
         if isinstance(prepared, StoreError):
             self._request_next(start)
             raise prepared
@@ -172,6 +190,7 @@ class Flusher:
         except StoreError as error:
             self.failure = str(error)
             self._log.error("the disk failed: no message is taken any more", reason=self.failure)
+            self._tell_writer()
             return
         marks.move(FLUSHED, appended)
         self._flushed_ms = store_ms
@@ -212,9 +231,15 @@ class Flusher:
             )
         except StoreError as error:
             self._prepared.put(error)
-            return
-        made.populate(0, min(POPULATE_BYTES, made.size_bytes))
-        self._prepared.put(made)
+        else:
+            made.populate(0, min(POPULATE_BYTES, made.size_bytes))
+            self._prepared.put(made)
+        if self._is_awaited:
+            self._tell_writer()
+
+    def _tell_writer(self) -> None:
+        store_word(self.news, 1)
+        doorbell.ring_bell(self._writer_bell)
 
     def _populate(self) -> None:
         """Keep pages ahead of the writer in memory, so that it never waits for one."""

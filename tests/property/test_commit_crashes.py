@@ -1,6 +1,7 @@
 """A writer may die at any store, again and again: what was submitted is stored once and answered."""
 
 import itertools
+import struct
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from shmq.shared import commit
 from tests.support.killing import KilledError, Killer
-from tests.support.writer_ground import QUEUES, WriterGround, message
+from tests.support.writer_ground import QUEUES, WriterGround, encode, message
 from tests.support.writer_lives import BareWriter, check, succeed
 
 HELD = [HealthCheck.function_scoped_fixture]
@@ -84,7 +85,7 @@ def test_a_successor_killed_at_any_store_is_made_good_by_the_next(tmp_path, monk
             check(ground, sent, ground.completions())
         else:
             successor.close()
-            assert store > len(BATCHES)
+            assert store == killer.stores == 3
             return
 
 
@@ -94,11 +95,10 @@ def test_what_a_killed_writer_refused_is_not_stored_by_its_successor(tmp_path, m
     for store in itertools.count():
         ground = WriterGround(tmp_path / str(store))
         tags = [ground.submit(message(queue)) for queue in QUEUES]
-        ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
         places = ground.places(BareWriter(ground).segment)
         killer.kill_before(store)
         try:
-            commit.refuse(places, 0, ring, completions, 2)
+            commit.refuse(places, ground.sender(), 2)
         except KilledError:
             killer.kill_before(-1)
         else:
@@ -113,6 +113,29 @@ def test_what_a_killed_writer_refused_is_not_stored_by_its_successor(tmp_path, m
         else:
             assert [each.tag for each in answers] == tags
             assert len(ground.stored()) in (0, len(tags))
+
+
+def test_killed_at_any_store_a_bad_submission_leaves_nothing(tmp_path, monkeypatch):
+    killer = Killer(monkeypatch)
+    for store in itertools.count():
+        ground = WriterGround(tmp_path / str(store))
+        sent = submit_some(ground, BATCHES[:2])
+        content = encode([message(body=b"good"), message(QUEUES[1], b"of another queue")])
+        bad = ground.submit_bytes(struct.pack("<iiii", 0, 2, len(content), 0) + content)
+        sent |= submit_some(ground, BATCHES[2:3])
+        writer, answers = BareWriter(ground), []
+        killer.kill_before(store)
+        try:
+            live(ground, writer, answers)
+        except KilledError:
+            killer.kill_before(-1)
+        else:
+            assert killer.stores == store > 40
+            return
+        succeed(ground)
+        answers += ground.completions()
+        assert {each.status for each in answers if each.tag == bad} == {3}
+        check(ground, sent, [each for each in answers if each.tag != bad])
 
 
 @given(

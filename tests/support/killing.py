@@ -5,20 +5,19 @@ stored until then is in shared memory, as a dead process leaves it; nothing late
 """
 
 from shmq.ring import spsc
-from shmq.shared import commit
-from shmq.store import append, record
+from shmq.shared import commit, rounds
+from shmq.store import append
 
 STORES = (
     (commit, "store_relaxed"),
     (commit, "store_release"),
-    (commit, "store_native_i32"),
     (commit, "store_native_i64"),
-    (spsc, "fill_head"),
     (spsc, "publish"),
     (spsc, "give_back"),
     (append, "copy"),
+    (append, "zero"),
     (append, "store_i32"),
-    (record, "patch"),
+    (append, "store_i64"),
 )
 """The modules of the commit kernels, and what they store with."""
 
@@ -28,10 +27,11 @@ KERNELS = (
     (commit, "refuse"),
     (commit, "close_file"),
     (commit, "unfinished_ring"),
-    (commit, "_note_intent"),
+    (commit, "_conclude"),
     (commit, "_place"),
     (commit, "_answer"),
-    (commit, "_answer_place"),
+    (rounds, "go_round"),
+    (rounds, "_round"),
     (append, "place"),
     (append, "place_blank"),
 )

@@ -106,6 +106,7 @@ class WriterGround:
         for topic, queue_id in QUEUES:
             self.memory.queues.add(self.memory.topic_names.add(topic), queue_id)
         self._tags = 0
+        self._rows = self.writer()._rows
 
     def writer(self):
         """A writer that has not started."""
@@ -198,6 +199,10 @@ class WriterGround:
     def set_page(self, name, value):
         store_word(self.memory.place("writer") + commit.PAGE_LAYOUT.fields[name][1], value)
 
+    def sender(self, number=0):
+        """The address of a sender's row."""
+        return int(self._rows[number : number + 1].ctypes.data)
+
     def places(self, segment):
         """Where everything lies for the kernels, with a file of the log mapped."""
         memory = self.memory
@@ -232,5 +237,6 @@ def bytes_at(address, size_bytes):
 
 def until_idle(writer):
     """Let a writer work until there is nothing left to do."""
-    while writer.do_work(0):
-        pass
+    while writer.do_work(0) or writer.waits_for_file:
+        if writer.waits_for_file:
+            writer.rest(1_000_000)

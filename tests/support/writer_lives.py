@@ -18,10 +18,8 @@ class BareWriter:
 
     def turn(self, sender=0, *, now_ms=NOW_MS, batch_bytes_max=BATCH_BYTES_MAX):
         """Commit a batch of one ring, and go on in the next file where the kernel wants one."""
-        memory = self.ground.memory
-        ring, completions = memory.place(f"submit/{sender}"), memory.place(f"completions/{sender}")
         places = self.ground.places(self.segment)
-        outcome = commit.commit(places, sender, ring, completions, now_ms, batch_bytes_max)
+        outcome = commit.commit(places, self.ground.sender(sender), now_ms, batch_bytes_max)
         if outcome == commit.NEEDS_FILE:
             self.roll()
         return outcome

@@ -34,8 +34,7 @@ def is_drained(ground, sender=0):
 
 def refuse(ground, writer):
     """Refuse what lies in the first sender's ring, as when the disk is full."""
-    ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
-    return commit.refuse(ground.places(writer.segment), 0, ring, completions, UNAVAILABLE)
+    return commit.refuse(ground.places(writer.segment), ground.sender(), UNAVAILABLE)
 
 
 def head(slot, count, records_bytes):
@@ -283,38 +282,45 @@ def test_an_intent_that_appended_did_not_pass_is_forgotten(ground):
     assert ground.page("valid") == 0
 
 
-def test_resuming_without_room_for_answers_can_be_tried_again(ground, writer):
-    answers_max = 4096 // spsc.space_of(submission.COMPLETION_SIZE)
-    for _ in range(answers_max):
-        ground.submit(message())
+def died_before_the_end(ground, writer):
+    """Commit, and put back what a writer writes last, as if it had been killed before: answers, cursor, intent."""
     writer.turn()
-    ring = ground.memory.place("submit/0")
-    # As if killed between the answers and the ring's cursor.
-    spsc.give_back(ring, 0)
+    answered = spsc.produced_position(ground.memory.place("completions/0"))
+    assert ground.page("answered_after") == answered
+    spsc.publish(ground.memory.place("completions/0"), ground.page("answered_before"))
+    spsc.give_back(ground.memory.place("submit/0"), ground.page("consumed_before"))
     ground.set_page("valid", 1)
-    completions = ground.memory.place("completions/0")
-    places = ground.places(writer.segment)
-    assert commit.unfinished_ring(places.page, places.watermarks) == 0
-    assert not commit.resume(places, ring, completions)
-    first = ground.completions()
-    assert commit.resume(places, ring, completions)
-    assert ground.completions() == first
+
+
+@pytest.mark.parametrize("is_published", [False, True])
+def test_a_batch_that_stands_is_answered_once(ground, writer, is_published):
+    kept = ground.submit(message(body=b"kept"))
+    refused = ground.submit_bytes(b"")
+    died_before_the_end(ground, writer)
+    if is_published:
+        spsc.publish(ground.memory.place("completions/0"), ground.page("answered_after"))
+    else:
+        assert ground.completions() == []
+    page, marks = ground.memory.place("writer"), ground.memory.place("watermarks")
+    assert commit.unfinished_ring(page, marks) == 0
+    commit.resume(page, ground.sender())
+    assert [(each.tag, each.status) for each in ground.completions()] == [(kept, STORED), (refused, ILLEGAL)]
     assert is_drained(ground)
     assert ground.page("valid") == 0
+    assert len(ground.stored()) == 1
 
 
-def test_what_was_refused_is_refused_again_though_its_queue_exists_by_now(ground, writer):
-    kept = ground.submit(message(body=b"kept"))
-    topic_id = ground.memory.topic_names.add(b"Late")
-    encoded = encode([message((b"Late", 0), b"early")])
-    refused = ground.submit_bytes(head(ground.memory.queues.count, 1, len(encoded)) + encoded)
+def test_rings_that_were_given_to_somebody_else_are_left_alone(ground, writer):
+    ground.submit(message())
     writer.turn()
-    first = ground.completions()
-    spsc.give_back(ground.memory.place("submit/0"), 0)
-    ground.set_page("valid", 1)
-    ground.memory.queues.add(topic_id, 0)
-    ring, completions = ground.memory.place("submit/0"), ground.memory.place("completions/0")
-    assert commit.resume(ground.places(writer.segment), ring, completions)
-    again = ground.completions()
-    assert [(each.tag, each.status) for each in again] == [(kept, STORED), (refused, ILLEGAL)]
-    assert again == first
+    ground.completions()
+    ground.submit(message())
+    died_before_the_end(ground, writer)
+    for name in ("submit/0", "completions/0"):
+        ring = ground.memory.place(name)
+        spsc.publish(ring, 0)
+        spsc.give_back(ring, 0)
+    commit.resume(ground.memory.place("writer"), ground.sender())
+    assert is_drained(ground)
+    assert ground.completions() == []
+    assert ground.page("valid") == 0

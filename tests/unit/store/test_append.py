@@ -12,19 +12,24 @@ V6 = Host(bytes(range(16)), 10911)
 STORE_MS = 1_700_000_000_123
 
 
+def placed(content, count, *, topic=b"A", queue_id=0, position=1000, queue_offset=5, target_bytes=1024):
+    """Place bytes that are followed by nothing that may be read; return the offset after them and the target."""
+    source, name = np.frombuffer(bytes(content), dtype=np.uint8), np.frombuffer(topic, dtype=np.uint8)
+    target = np.zeros(target_bytes, dtype=np.uint8)
+    to = append.Destination(queue_id, address_of(name), len(topic), address_of(target), position, STORE_MS)
+    return append.place(address_of(source), len(content), count, queue_offset, to), target
+
+
 def judge(content, count, queue_id=0):
-    """Judge bytes that are followed by nothing that may be read."""
-    memory = np.frombuffer(bytes(content), dtype=np.uint8)
-    return append.judge(address_of(memory), len(content), count, queue_id)
+    """Whether bytes are good; what is not leaves nothing behind."""
+    after, target = placed(content, count, queue_id=queue_id)
+    assert (after == append.BAD) == (not target.any())
+    return after != append.BAD
 
 
-def place(records, *, position=1000, queue_offset=5, target_bytes=1024):
+def place(records):
     """Place records; return the offset after them and what was written."""
-    source, target = np.frombuffer(encode(records), dtype=np.uint8), np.zeros(target_bytes, dtype=np.uint8)
-    after = append.place(
-        address_of(source), address_of(target), len(records), position, queue_offset, STORE_MS
-    )
-    return after, target
+    return placed(encode(records), len(records))
 
 
 def test_whole_records_of_one_queue_are_good():
@@ -91,16 +96,18 @@ def test_only_ordinary_and_committed_records_take_an_offset(sys_flag, takes_offs
 def test_the_total_size_is_stored_last(monkeypatch):
     """Whoever dies before it leaves no head that a reader would believe."""
     target = np.zeros(256, dtype=np.uint8)
-    source = np.frombuffer(encode([message()]), dtype=np.uint8)
+    source = np.frombuffer(encode([message(), message()]), dtype=np.uint8)
+    name = np.frombuffer(b"A", dtype=np.uint8)
     sizes_seen = []
 
     def store_i32(address, value):
-        sizes_seen.append((address, value, target[:4].tolist(), bool(target[4:93].any())))
+        sizes_seen.append((address, value, target[:4].tolist(), target[4:].any(), target[56:64].any()))
 
     monkeypatch.setattr(append, "store_i32", store_i32)
     python_form = getattr(append.place, "py_func", append.place)
-    python_form(address_of(source), address_of(target), 1, 0, 0, STORE_MS)
-    assert sizes_seen == [(address_of(target), 93, [0, 0, 0, 0], True)]
+    to = append.Destination(0, address_of(name), 1, address_of(target), 0, STORE_MS)
+    python_form(address_of(source), len(source), 2, 0, to)
+    assert sizes_seen == [(address_of(target), 93, [0, 0, 0, 0], True, True)]
 
 
 def test_a_blank_says_how_much_is_left():

@@ -133,7 +133,7 @@ def test_a_log_that_breaks_off_below_its_end_is_an_error(ground):
 
 
 def die_with_answers_out(ground):
-    """Fill the answers' ring, and be killed before the submissions are given back; return how many there are."""
+    """Fill the answers' ring, and be killed before any is published; return how many there are."""
     answers_max = 4096 // spsc.space_of(submission.COMPLETION_SIZE)
     bare = BareWriter(ground)
     for _ in range(answers_max):
@@ -141,6 +141,7 @@ def die_with_answers_out(ground):
     while bare.turn():
         pass
     assert len(ground.stored()) == answers_max
+    spsc.publish(ground.memory.place("completions/0"), 0)
     spsc.give_back(ground.memory.place("submit/0"), 0)
     ground.set_page("valid", 1)
     return answers_max
@@ -154,19 +155,39 @@ def test_a_start_while_the_broker_stops_does_not_wait_for_the_dead(ground):
         assert writer.is_done
 
 
-def test_a_batch_without_answers_waits_at_the_start_for_room(ground):
+def test_a_batch_without_answers_is_answered_at_the_start(ground):
     answers_max = die_with_answers_out(ground)
-    writer = ground.writer()
-    starting = threading.Thread(target=writer.start)
-    starting.start()
-    answers = []
-    while starting.is_alive() or not spsc.is_empty(ground.memory.place("completions/0")):
-        answers += ground.completions()
-        starting.join(0.001)
-    writer.close()
-    assert len(answers) == 2 * answers_max
-    assert answers[:answers_max] == answers[answers_max:]
+    with started(ground):
+        assert [each.queue_offset for each in ground.completions()] == list(range(answers_max))
     assert spsc.is_empty(ground.memory.place("submit/0"))
+    assert len(ground.stored()) == answers_max
+
+
+def test_a_broken_ring_is_reported_once_and_taken_from_again(ground):
+    ring = ground.memory.place("submit/0")
+    with started(ground) as writer:
+        for _ in range(2):
+            spsc.publish(ring, spsc.produced_position(ring) + (1 << 40))
+            assert writer.do_work(0) == 1
+            assert [each.status for each in ground.completions()] == [3]
+        assert writer._reported == {0}
+        ground.submit(message(), sender=1)
+        assert writer.do_work(0) == 1
+        assert ground.completions(1)[0].status == STORED
+
+
+def test_a_file_that_is_not_ready_is_waited_for_without_standing_still(ground, monkeypatch):
+    with started(ground) as writer:
+        monkeypatch.setattr(writer._flusher, "take_next", lambda _start: None)
+        ground.submit(message_of_size(8000))
+        ground.submit(message_of_size(300))
+        writer.do_work(0)
+        assert writer.waits_for_file
+        assert [each.status for each in ground.completions()] == [STORED]
+        assert writer.do_work(0) == 0
+        monkeypatch.undo()
+        turn_until(writer, lambda: len(ground.stored()) == 2)
+        assert not writer.waits_for_file
 
 
 def test_without_room_for_a_file_messages_are_refused_until_there_is(ground):

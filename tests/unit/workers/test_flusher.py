@@ -4,6 +4,7 @@ import os
 import pytest
 
 from shmq.errors import StoreError
+from shmq.ring import doorbell
 from shmq.shared import commit, plan
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.segment import list_starts
@@ -114,7 +115,7 @@ def test_without_a_record_the_checkpoint_stays_as_it_was(tmp_path):
 
 def test_the_next_file_is_made_ready_and_goes_again_if_it_is_not_needed(ground):
     ground.start()
-    segment = ground.flusher.take_next(FILE_BYTES)
+    segment = take(ground)
     assert (segment.start, segment.end) == (FILE_BYTES, 2 * FILE_BYTES)
     ground.flusher.retire(segment)
     ground.flusher.stop()
@@ -124,23 +125,33 @@ def test_the_next_file_is_made_ready_and_goes_again_if_it_is_not_needed(ground):
 def test_a_next_file_that_is_there_already_is_taken(ground):
     ground.log.create(FILE_BYTES).close()
     ground.start()
-    assert ground.flusher.take_next(FILE_BYTES).start == FILE_BYTES
+    assert take(ground).start == FILE_BYTES
 
 
 def test_a_file_that_cannot_be_made_is_an_error_and_is_tried_again(ground):
     ground.log.file(FILE_BYTES).mkdir()
     ground.start()
     with pytest.raises(StoreError):
-        ground.flusher.take_next(FILE_BYTES)
+        take(ground)
     ground.log.file(FILE_BYTES).rmdir()
-    assert take_in_the_end(ground.flusher).start == FILE_BYTES
+    assert take_in_the_end(ground).start == FILE_BYTES
 
 
-def take_in_the_end(flusher):
+def take(ground, start=FILE_BYTES):
+    """Take the next file, asleep as the writer is until it is made."""
+    while (found := ground.flusher.take_next(start)) is None:
+        ground.sleep_at(plan.BELL_WRITER)
+        if not ground.flusher.has_news:
+            doorbell.sleep(ground.memory.bell(plan.BELL_WRITER), 30_000_000_000)
+        ground.flusher.heed()
+    return found
+
+
+def take_in_the_end(ground):
     """Take the next file; it may be refused as long as an earlier attempt is still told of."""
     while True:
         with contextlib.suppress(StoreError):
-            return flusher.take_next(FILE_BYTES)
+            return take(ground)
 
 
 def test_only_the_file_that_comes_next_can_be_taken(ground):
@@ -161,7 +172,7 @@ def test_files_are_flushed_as_the_log_goes_on_in_the_next(ground):
     ground.start()
     for start in range(0, 4 * FILE_BYTES, FILE_BYTES):
         ground.append(8000)
-        following = ground.flusher.take_next(start + FILE_BYTES)
+        following = take(ground, start + FILE_BYTES)
         ground.writer_part.close_file()
         ground.flusher.retire(following)
         ground.writer_part.segment = following

@@ -1,0 +1,41 @@
+"""How a role waits that has nothing to do: by futex behind a short spin, giving way to others, or spinning.
+
+The spin before a sleep costs less than the sleep and the wake-up, as long as somebody else can run beside it: with
+a single CPU there is none, with two it is short, since who would have to answer may be waiting for this very CPU.
+"""
+
+import os
+from typing import Final
+
+from shmq.jit import kernel
+from shmq.memory.atomics import pause
+from shmq.memory.syscalls import yield_processor
+
+FUTEX: Final = 0
+YIELD: Final = 1
+BUSY_SPIN: Final = 2
+
+STRATEGIES: Final = {"futex": FUTEX, "yield": YIELD, "busy_spin": BUSY_SPIN}
+
+LOOKS: Final = 64
+"""How often one looks between two looks at the clock."""
+_FEW_CPUS: Final = 2
+_SPINS_ON_FEW: Final = 100  # of some 15 to 40 ns each
+_SPINS_ON_MANY: Final = 1000
+
+
+def spins_before_sleep() -> int:
+    """How many looks are worth while before a sleep, on this machine, for this process."""
+    cpus = len(os.sched_getaffinity(0))
+    if cpus < _FEW_CPUS:
+        return 0
+    return _SPINS_ON_FEW if cpus == _FEW_CPUS else _SPINS_ON_MANY
+
+
+@kernel
+def between_looks(strategy: int) -> None:
+    """What is done between two looks."""
+    if strategy == YIELD:
+        yield_processor()
+    else:
+        pause()
