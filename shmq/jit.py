@@ -45,6 +45,7 @@ JIT_ENABLED: Final[bool] = not getattr(numba.config, "DISABLE_JIT", False)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _kernels: list[tuple[Any, Any]] = []
+_c_functions: list[Any] = []
 
 
 _TYPES: Final[dict[Any, Any]] = {
@@ -68,6 +69,27 @@ def kernel(function: _Function) -> _Function:
     compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     _kernels.append((compiled, function))
     return typing.cast("_Function", compiled)
+
+
+def compile_now(*kernels: Callable[..., Any]) -> None:
+    """Compile these kernels, or load them from the cache, before they are first called."""
+    wanted = {id(each) for each in kernels}
+    for compiled, function in _kernels:
+        if id(compiled) in wanted:
+            signature = _signature(function)
+            if signature.args not in compiled.overloads:
+                compiled.compile(signature)
+
+
+def c_function(function: Callable[..., Any]) -> int:
+    """Compile a function, with the signature that its annotations state, for callers in C; return its address.
+
+    Who calls it holds the GIL throughout. It must run compiled, so ask `JIT_ENABLED` first.
+    """
+    _choose_cache_directory()
+    compiled = numba.cfunc(_signature(function), cache=True)(function)
+    _c_functions.append(compiled)  # its machine code lives as long as it does
+    return typing.cast("int", compiled.address)
 
 
 def compile_kernels() -> Iterator[tuple[str, int, int]]:
@@ -113,7 +135,7 @@ def _numba_type(annotation: Any) -> Any:
     raise TypeError(f"no kernel type for the annotation {annotation!r}")
 
 
-_KERNEL_PACKAGES: Final = frozenset({"memory", "ring", "wire", "store", "shared", "fastpath"})
+_KERNEL_PACKAGES: Final = frozenset({"memory", "ring", "wire", "store", "shared", "fastpath", "local"})
 _hash_found: list[str] = []
 
 

@@ -84,6 +84,21 @@ class BrokerMemory:
         return self.place("roster") + roster.SIZE * number
 
     @property
+    def state_address(self) -> int:
+        """Where the state lies, for kernels."""
+        return self.place("header") + header.STATE
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        """Bytes of the segment, copied."""
+        at = address - self.address
+        return self._region.bytes[at : at + size_bytes].tobytes()
+
+    def writable(self, address: int, size_bytes: int) -> memoryview:
+        """Bytes of the segment, to be written in place."""
+        at = address - self.address
+        return self._region.bytes[at : at + size_bytes].data
+
+    @property
     def state(self) -> int:
         """STARTING, RUNNING or STOPPING."""
         return load_word(self.place("header") + header.STATE)
@@ -100,6 +115,10 @@ class BrokerMemory:
     @shutdown.setter
     def shutdown(self, value: int) -> None:
         store_word(self.place("header") + header.SHUTDOWN, value)
+
+    def protect(self, offset_bytes: int, size_bytes: int) -> None:
+        """Forbid this process to write to a range of whole pages: for those that attach."""
+        self._region.make_read_only(offset_bytes, size_bytes)
 
     def renew_ring(self, name: str) -> None:
         """Make a ring empty again, when the process at one of its ends has been replaced.
