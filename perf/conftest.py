@@ -1,31 +1,34 @@
-"""Options of the suite, the servers it measures, and the sheet at its end."""
+"""Options of the suite, the servers and loads of a question, and the sheet at its end."""
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from perf.contestants import Contestant, start_asyncio, start_java, start_shmq
-from perf.harness import Contest, Generator, Options, Sheet, machine
+from perf.contestants import Contestant
+from perf.harness import QUICK_SCALE, QUICK_SECONDS, Contest, Generator, Options, Sheet, machine, run_name
+from perf.peers import LACKS, STARTERS
 
 _SHEET = pytest.StashKey[Sheet]()
 _BEGAN = pytest.StashKey[str]()
 _OPTIONS = pytest.StashKey[Options]()
+_ABSENT = pytest.StashKey[Mapping[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("perf")
     group.addoption("--rounds", type=int, default=5, help="turns of each contestant")
-    group.addoption("--scale", type=float, default=1.0, help="multiplies the messages of a turn")
+    group.addoption("--seconds", type=float, default=3.0, help="of a turn that ends by the clock")
+    group.addoption("--scale", type=float, default=1.0, help="multiplies the messages of other turns")
+    group.addoption("--quick", action="store_true", help="one short round: does the suite itself work?")
     group.addoption(
-        "--java",
-        choices=("auto", "yes", "no"),
+        "--peers",
         default="auto",
-        help="RocketMQ's own broker as a peer: auto where java and mvn are on the PATH",
+        help=f"which of {', '.join(LACKS)} take part, joined by commas: auto are those installed, none is none",
     )
     group.addoption("--figures", type=Path, help="write the sheet to this file, as Markdown")
 
@@ -33,7 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SHEET] = Sheet()
     config.stash[_BEGAN] = machine()
-    config.stash[_OPTIONS] = _options(config)
+    config.stash[_OPTIONS], config.stash[_ABSENT] = _options(config)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return _peer_lines(config)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -44,7 +51,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     lines = [
         f"Before: {config.stash[_BEGAN]}.",
         f"After: {machine()}.",
-        f"{options.rounds} rounds, scale {options.scale:g}, Java peer: {'yes' if options.java else 'no'}.",
+        f"Run {options.run}: {options.rounds} rounds, {options.seconds:g} s, scale {options.scale:g}.",
+        *_peer_lines(config),
         "",
         *sheet.lines(),
     ]
@@ -66,39 +74,86 @@ def contest(benchmark: BenchmarkFixture, pytestconfig: pytest.Config, options: O
     return Contest(benchmark, pytestconfig.stash[_SHEET], options)
 
 
-@pytest.fixture(scope="module")
-def servers(options: Options, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Contestant]]:
-    """All contestants, running; new ones for each question."""
-    directory = tmp_path_factory.mktemp("servers")
-    started: dict[str, Contestant] = {}
-    with contextlib.ExitStack() as ends:
-        for start in (start_asyncio, *((start_java,) if options.java else ()), start_shmq):
-            server = start(directory)
-            ends.callback(server.kill)
-            started[server.name] = server
-        yield started
-        for server in started.values():
+class Arena:
+    """Servers and loads of one question; all end with it."""
+
+    def __init__(self, directory: Path, options: Options, ends: contextlib.ExitStack) -> None:
+        self._directory = directory
+        self._options = options
+        self._ends = ends
+        self._entered: list[Contestant] = []
+        self._loads = 0
+
+    def enter(self, start: Callable[[Path], Contestant]) -> Contestant:
+        """Start a server."""
+        server = start(self._directory)
+        self._ends.callback(server.kill)
+        self._entered.append(server)
+        return server
+
+    def enter_peers(self, *names: str) -> list[Contestant]:
+        """Start those of the peers that take part in this run."""
+        return [self.enter(STARTERS[name][1]) for name in names if name in self._options.peers]
+
+    def load(self) -> Generator:
+        """Start a process that generates load."""
+        self._loads += 1
+        made = Generator(self._directory, f"load-{self._loads}")
+        self._ends.callback(made.process.kill)
+        return made
+
+    def stop(self) -> None:
+        """Stop every server as its operator would, and fail where ours does not end as it should."""
+        for server in self._entered:
             server.stop()
-    shutil.rmtree(directory)
 
 
 @pytest.fixture
-def generators(tmp_path: Path) -> Iterator[list[Generator]]:
-    """Three processes that generate load, idle."""
+def arena(options: Options, tmp_path: Path) -> Iterator[Arena]:
+    """New servers on new stores for each question; what they stored goes with it."""
     with contextlib.ExitStack() as ends:
-        made = [Generator(tmp_path, f"generator-{number}") for number in range(3)]
-        for each in made:
-            ends.callback(each.process.kill)
+        ends.callback(shutil.rmtree, tmp_path, ignore_errors=True)
+        made = Arena(tmp_path, options, ends)
         yield made
+        made.stop()
 
 
-def _options(config: pytest.Config) -> Options:
-    java = config.getoption("--java")
-    is_there = shutil.which("java") is not None and shutil.which("mvn") is not None
-    if java == "yes" and not is_there:
-        raise pytest.UsageError("--java=yes, but java (17) or mvn is not on the PATH")
-    return Options(
-        config.getoption("--rounds"),
-        config.getoption("--scale"),
-        java == "yes" or (java == "auto" and is_there),
+def _options(config: pytest.Config) -> tuple[Options, Mapping[str, str]]:
+    absent = {name: lacks for name, lacking in LACKS.items() if (lacks := lacking())}
+    wanted = config.getoption("--peers")
+    chosen = (
+        set(LACKS) - set(absent)
+        if wanted == "auto"
+        else set()
+        if wanted == "none"
+        else set(wanted.split(","))
     )
+    for name in chosen:
+        if name not in LACKS:
+            raise pytest.UsageError(f"--peers: there is no {name!r}, only {', '.join(LACKS)}")
+        if name in absent:
+            raise pytest.UsageError(f"--peers={wanted}, but {absent[name]}; try make perf-peers")
+    is_quick = config.getoption("--quick")
+    return (
+        Options(
+            rounds=1 if is_quick else config.getoption("--rounds"),
+            seconds=QUICK_SECONDS if is_quick else config.getoption("--seconds"),
+            scale=QUICK_SCALE if is_quick else config.getoption("--scale"),
+            peers=frozenset(chosen),
+            is_quick=is_quick,
+            run=run_name(),
+        ),
+        {} if wanted == "none" else {name: lacks for name, lacks in absent.items() if name not in chosen},
+    )
+
+
+def _peer_lines(config: pytest.Config) -> list[str]:
+    """Who takes part, and who does not, and why: nobody is left out in silence."""
+    options = config.stash[_OPTIONS]
+    absent = config.stash[_ABSENT]
+    unwanted = sorted(set(LACKS) - options.peers - set(absent))
+    return [
+        f"peers: {', '.join(sorted(options.peers)) or 'none'}",
+        *(f"peer left out: {name}: {lacks} (make perf-peers)" for name, lacks in absent.items()),
+        *(f"peer left out: {name}: not wanted (--peers)" for name in unwanted),
+    ]

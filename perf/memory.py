@@ -22,10 +22,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from perf.conftest import Arena
 from perf.contestants import JAVA, Contestant, start_java, start_shmq
-from perf.harness import OURS, ROOT, Contest, Figures, Generator, proportional_mib
+from perf.harness import OURS, ROOT, Contest, Figures, proportional_mib
+from perf.sending import Work, connect
 
 MESSAGES = 20_000
+SECONDS_MAX = 60.0
 BODY_BYTES = 128
 BLOCK_BYTES = 512
 
@@ -47,15 +50,14 @@ def test_idle(contest: Contest, tmp_path: Path, sleeper: psutil.Process) -> None
     measure(contest, "memory, idle", tmp_path, sleeper, lambda _: None)
 
 
-def test_after_messages(
-    contest: Contest, tmp_path: Path, sleeper: psutil.Process, generators: list[Generator]
-) -> None:
+def test_after_messages(contest: Contest, tmp_path: Path, sleeper: psutil.Process, arena: Arena) -> None:
+    load = arena.load()
+    work = Work(8, 64, {"body_bytes": BODY_BYTES})
     messages = contest.options.messages(MESSAGES)
-    shape = {"topic": "perf", "queues": 4, "connections": 8, "window": 64, "body_bytes": BODY_BYTES}
 
     def send(server: Contestant) -> None:
-        generators[0].ask("open", address=server.address, **shape)
-        generators[0].ask("send", messages=messages)
+        connect(server, load, work)
+        load.ask("send", seconds=SECONDS_MAX, messages_max=messages)
 
     measure(contest, "memory, after messages", tmp_path, sleeper, send)
 
@@ -91,4 +93,4 @@ def measure(
     if contest.options.java:
         contestants[JAVA] = weigh(start_java)
     contestants[OURS] = weigh(start_shmq)
-    contest.run(question, contestants, warm_up_turns=0)
+    contest.run(question, contestants, warm_up_turns=0, target="P10")

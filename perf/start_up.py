@@ -48,7 +48,7 @@ def test_warm_start(contest: Contest, tmp_path: Path, name_server: JavaNameServe
     if name_server is not None:
         contestants[JAVA] = lambda: java_start(tmp_path / f"java-{next(numbers)}", name_server)
     contestants[OURS] = lambda: shmq_start(tmp_path / f"shmq-{next(numbers)}")
-    turns = contest.run("start, warm", contestants)[OURS]
+    turns = contest.run("start, warm", contestants, target="P10")[OURS]
     within = sum(turn[SECONDS] < TARGET_S for turn in turns)
     print(f"\ntarget: below {TARGET_S} s; reached in {within} of {len(turns)} warm starts")
 

@@ -1,71 +1,51 @@
-"""How many sends a second does one broker take over TCP, and how long does each wait?
+"""How many sends a second does a broker take over TCP, what does each cost it, and beside whom?
 
-Workload: messages of 128 bytes with the properties that RocketMQ's clients set (UNIQ_KEY, WAIT, TAGS), by
-SEND_MESSAGE_V2 with a JSON header, over the 4 queues of one topic. First 32 connections with 1 request in flight
-each (many threads that send synchronously), then 8 connections with 64 (asynchronous senders). A closed loop from
-one process. Units: messages a second; microseconds from a request to its answer; CPU microseconds a message, of
-the server's processes and of the load.
+Workload: a closed loop from one compiled process (`perf/load/closed_loop.py`), connections × requests in flight:
+the request of RocketMQ's Java client (SEND_MESSAGE_V2, JSON header, the properties UNIQ_KEY, WAIT, TAGS) to shmq and to
+RocketMQ's broker; XADD to Redis, PUB with an acknowledgement to JetStream. 4 queues of one topic, or of each of 8.
+Every answer is counted and checked. Units: messages a second; microseconds from a request to its answer; CPU seconds
+of the server's whole process tree per million messages, and of the load; MiB of the tree.
 Machine: see the sheet's first lines; load and servers share its cores, so a faster server also has more of them.
 
-Peers: a bare asyncio server that stores nothing, the most that one Python loop can do; RocketMQ's own broker
-(ASYNC_FLUSH, a heap of 512 MiB, its name server beside it), after two turns that warm up its compiler.
+Peers: RocketMQ's own broker (ASYNC_FLUSH, heap 512 MiB, name server beside it); Redis Streams (log made durable
+once a second, streams kept near a million entries); NATS JetStream (files); and a compiled server that keeps nothing:
+the bound of sockets and protocol. Kafka takes only what its own producer batches: see `batches.py`.
 """
-
-from collections.abc import Callable
 
 import pytest
 
-from perf.contestants import Contestant
-from perf.harness import Contest, Figures, Generator, cpu_seconds
+from perf.conftest import Arena
+from perf.contestants import start_reactor, start_shmq
+from perf.harness import Contest
+from perf.sending import Work, sender
 
-BODY_BYTES = 128
-QUEUES = 4
-MESSAGES = 50_000
+ALL_PEERS = ("java", "redis", "nats")
 WARM_UP_TURNS = 2
+EIGHT_TOPICS = tuple(f"perf{number}" for number in range(8))
+
+QUESTIONS = {
+    "send 128 B, 8 × 64": ("P1", Work(8, 64, {"body_bytes": 128}), ALL_PEERS),
+    "send 128 B, 32 × 1": ("P2", Work(32, 1, {"body_bytes": 128}), ALL_PEERS),
+    "send 128 B, 1 × 1": ("", Work(1, 1, {"body_bytes": 128}), ALL_PEERS),
+    "send 4 KiB, 8 × 64": ("", Work(8, 64, {"body_bytes": 4096}, messages_max=400_000), ALL_PEERS),
+    "send 128 B to 8 topics, 8 × 64": ("", Work(8, 64, {"body_bytes": 128}, topics=EIGHT_TOPICS), ALL_PEERS),
+    "send 128 B, binary header, 8 × 64": ("", Work(8, 64, {"body_bytes": 128, "is_binary": True}), ("java",)),
+    "send 128 B, 15 of 16 oneway, 8 × 4": (
+        "",
+        Work(8, 4, {"body_bytes": 128, "kind": "oneway", "messages": 16}),
+        ("java",),
+    ),
+}
 
 
-@pytest.mark.parametrize(("connections", "window"), [(32, 1), (8, 64)], ids=["32x1", "8x64"])
-def test_sends(
-    contest: Contest,
-    servers: dict[str, Contestant],
-    generators: list[Generator],
-    connections: int,
-    window: int,
-) -> None:
-    messages = contest.options.messages(MESSAGES)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_sends(contest: Contest, arena: Arena, question: str) -> None:
+    target, work, peers = QUESTIONS[question]
+    servers = [arena.enter(start_reactor), *arena.enter_peers(*peers), arena.enter(start_shmq)]
     contest.run(
-        f"send {BODY_BYTES} B, {connections} × {window}",
-        {
-            server.name: opened(server, generator, connections, window, messages)
-            for server, generator in zip(servers.values(), generators, strict=False)
-        },
+        question,
+        {server.name: sender(server, arena.load(), work, contest.options) for server in servers},
         warm_up_turns=WARM_UP_TURNS,
+        durability={server.name: server.durability for server in servers},
+        target=target,
     )
-
-
-def opened(
-    server: Contestant, generator: Generator, connections: int, window: int, messages: int
-) -> Callable[[], Figures]:
-    """Connect; return what sends so many messages."""
-    generator.ask(
-        "open",
-        address=server.address,
-        topic=f"perf-{connections}x{window}",
-        queues=QUEUES,
-        connections=connections,
-        window=window,
-        body_bytes=BODY_BYTES,
-    )
-
-    def take_turn() -> Figures:
-        cpu_begin = cpu_seconds(server.processes())
-        result = generator.ask("send", messages=messages)
-        cpu_server = cpu_seconds(server.processes()) - cpu_begin
-        return {
-            "messages/s": messages / result["seconds"],
-            **result["latencies"],
-            "server CPU µs/message": cpu_server / messages * 1e6,
-            "load CPU µs/message": result["cpu_seconds"] / messages * 1e6,
-        }
-
-    return take_turn
