@@ -156,7 +156,10 @@ class FastBroker(SmallBroker):
 
     def serve_slow(self, frame):
         """Give a frame to the Python path; return its answer, None without one, or what waits."""
-        command = decode(FrameReader().feed(frame)[0])
+        return self.serve_command(decode(FrameReader().feed(frame)[0]))
+
+    def serve_command(self, command):
+        """As serve_slow, for a frame that is decoded."""
         row = REQUESTS[command.code]
         return self.settle(command, lambda: row.handler(self.replica, command, PEER, self.now_ms))
 
