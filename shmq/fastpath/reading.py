@@ -30,6 +30,7 @@ from typing import Final
 
 import numpy as np
 
+from shmq.config.settings import Config
 from shmq.fastpath import desk
 from shmq.fastpath.tags import TAGS_MAX
 from shmq.jit import Words, kernel
@@ -44,6 +45,7 @@ from shmq.store.queue_table import queue_bounds
 from shmq.store.read import QueueReader, ReadStatus
 from shmq.store.scan import BYTES, FILTERED, MISS, NEXT, RUN_BYTES, RUNS, ReadLimits, Scan, scan
 from shmq.store.watermarks import APPENDED
+from shmq.wire.flags import PERM_READ
 
 LAYOUT: Final = layout(
     256,
@@ -98,14 +100,10 @@ NO_MESSAGE_IN_QUEUE: Final = int(ReadStatus.NO_MESSAGE_IN_QUEUE)
 
 
 class Reading:
-    """The block, and the memory that it points to; it must outlive every use of the desk.
+    """The block, and the memory that it points to; it must outlive every use of the desk."""
 
-    Attributes:
-        address: where it begins.
-    """
-
-    def __init__(self, reader: QueueReader, *, is_readable: bool, wait_ms: int) -> None:
-        """Take the limits and sizes of a reader, whose mappings the desk names."""
+    def __init__(self, at_desk: int, config: Config, reader: QueueReader) -> None:
+        """Take the limits and sizes of a reader, and note on the desk where its files are mapped."""
         limits = reader.limits
         runs_max = max(limits.near_count, limits.far_count, 1)
         self._note: Words = np.zeros((RUNS + RUN_BYTES * runs_max) // 8, dtype=np.int64)
@@ -116,9 +114,11 @@ class Reading:
         self._words[QUEUE_FILE_ENTRIES // 8] = reader.file_entries
         self._words[NOTE // 8] = address_of(self._note)
         self._words[TAGS // 8] = address_of(self._tags)
-        self._words[IS_READABLE // 8] = is_readable
-        self._words[WAIT_MS // 8] = wait_ms
-        self.address = address_of(self._words)
+        self._words[IS_READABLE // 8] = config.broker_permission & PERM_READ != 0
+        self._words[WAIT_MS // 8] = NONE if config.long_polling_enable else config.short_polling_ms
+        store_native_i64(at_desk + desk.LOG_FILES, reader.log.mappings.address)
+        store_native_i64(at_desk + desk.QUEUE_FILES, reader.mappings.address)
+        store_native_i64(at_desk + desk.READING, address_of(self._words))
 
 
 @kernel

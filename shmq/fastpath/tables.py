@@ -1,4 +1,4 @@
-"""What a network worker's kernels need to send, as Python makes it and keeps it up to date.
+"""What a network worker's kernels need, as Python makes it and keeps it up to date.
 
 Made once, when the worker starts, and noted on its desk; from then on Python rewrites a topic's row when the
 conductor tells of a change, before the next frame is served. Whether a topic is plain is decided here, by what
@@ -16,6 +16,9 @@ from shmq.broker.sending import MULTI_TAG
 from shmq.broker.updates import TopicUpdate, Update
 from shmq.config.settings import Config
 from shmq.fastpath import completing, desk, pending, request, topics
+from shmq.fastpath.groups import FastGroups
+from shmq.fastpath.parked_rows import ParkedRows
+from shmq.fastpath.reading import Reading
 from shmq.fastpath.refusals import Refusals
 from shmq.fastpath.topics import EXISTS, SENDABLE
 from shmq.jit import Bytes, Words
@@ -78,6 +81,9 @@ class FastTables:
         }
         for word, value in words.items():
             store_native_i64(at_desk + word, value)
+        self._reading = Reading(at_desk, config, replica.reader)
+        self._groups = FastGroups(at_desk, memory.group_names, memory.topic_names)
+        self._parked = ParkedRows(at_desk, memory.queues.capacity)
 
     @property
     def in_flight(self) -> int:
@@ -91,6 +97,7 @@ class FastTables:
 
     def apply(self, update: Update) -> None:
         """Take over what the conductor says."""
+        self._groups.apply(update)
         if not isinstance(update, TopicUpdate) or update.topic_id < 0:
             return
         config = update.config

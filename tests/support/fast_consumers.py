@@ -28,7 +28,6 @@ from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.words import store_word
 from shmq.store import watermarks
 from shmq.store.host import Host
-from shmq.store.position import NONE
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Encoding, decode, encode, encode_head
 from shmq.wire.frame import FrameReader
@@ -67,9 +66,7 @@ class FastBroker(SmallBroker):
         }
         self.desk, self.row, request_at = (address_of(each) for each in self._memory.values())
         self._topics = np.zeros(SLOTS, dtype=topics.LAYOUT)
-        reader = self.replica.reader
-        wait_ms = NONE if self.config.long_polling_enable else self.config.short_polling_ms
-        self.reading = Reading(reader, is_readable=bool(self.config.broker_permission & 4), wait_ms=wait_ms)
+        self.reading = Reading(self.desk, self.config, self.replica.reader)
         for word, address in {
             desk.REQUEST: request_at,
             desk.WATERMARKS: self.replica.watermarks.address,
@@ -78,9 +75,6 @@ class FastBroker(SmallBroker):
             desk.GROUP_NAMES: self.group_names.address,
             desk.QUEUES: self.store.queues.address,
             desk.OFFSETS: self.offsets.address,
-            desk.LOG_FILES: reader.log.mappings.address,
-            desk.QUEUE_FILES: reader.mappings.address,
-            desk.READING: self.reading.address,
         }.items():
             store_native_i64(self.desk + word, address)
         self.fast_groups = FastGroups(self.desk, self.group_names, self.store.topics)
