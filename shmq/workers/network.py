@@ -15,7 +15,7 @@ from shmq.broker import updates
 from shmq.broker.outcome import Peer
 from shmq.broker.replica import Replica, read_limits
 from shmq.config.settings import Config
-from shmq.ring import doorbell
+from shmq.ring import doorbell, waiting
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.store.log import LogReader
@@ -25,7 +25,7 @@ from shmq.wire.frame import Frame
 from shmq.workers.advertising import Advertising
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits, Listener
-from shmq.workers.furnishing import furnish
+from shmq.workers.fast_path import FastPath
 from shmq.workers.letters import Inbox, Kind, Letter, Outbox, pack_request
 from shmq.workers.reactor_server import ReactorServer, RowConnection
 from shmq.workers.runner import wall_ms
@@ -35,6 +35,8 @@ LETTERS_PER_ROUND: Final = 256
 HOUSEKEEPING_MS: Final = 1000
 BACKLOG_MAX: Final = 1024
 STOP_PATIENCE_MS: Final = 3000
+FULL_RING_WAIT_MS: Final = 1
+NS_PER_SPIN: Final = 30
 
 
 class NetworkWorker:
@@ -64,9 +66,6 @@ class NetworkWorker:
             config.letter_ring_bytes,
             memory.bell(plan.BELL_CONDUCTOR),
         )
-        waits = Waits(config.send_wait_ms_max, config.sync_flush_timeout_ms)
-        is_sync = config.flush_disk_type == "SYNC_FLUSH"
-        self._appender = Appender(memory, index, self._epoch, is_sync, waits)
         self._frames: list[tuple[RowConnection, Frame]] = []
         self._is_welcome = False
         self._is_complete = False
@@ -98,7 +97,14 @@ class NetworkWorker:
         self._server = ReactorServer(limits, self._advertising.host_for, self._log)
         self._server.sleep_on(self._bell, self._bell_descriptor)
         self._server.listen_for_letters(memory.place(f"down/{self._index}"))
-        furnish(self._server.desk, config, memory, self._index, self._epoch)
+        self._server.wait_by(
+            waiting.STRATEGIES[config.network_wait_strategy], waiting.spins_before_sleep() * NS_PER_SPIN
+        )
+        desk = self._server.desk
+        self._fast_path = FastPath(desk, memory, self._replica, self._index, self._epoch)
+        waits = Waits(config.send_wait_ms_max, config.sync_flush_timeout_ms)
+        is_sync = config.flush_disk_type == "SYNC_FLUSH"
+        self._appender = Appender(memory, self._index, self._epoch, is_sync, waits, desk)
         self._service = Service(
             self._replica, self._server, self._appender, self._outbox, self._epoch, self._log
         )
@@ -136,7 +142,9 @@ class NetworkWorker:
             news |= doorbell.DISPATCHED
             dispatched = self._dispatched_seen
         self._server.want(news, self._appender.wanted_flushed, dispatched)
-        timeout_ms = 0 if self._frames or not self._appender.is_idle else timeout_ns // 1_000_000
+        timeout_ms = timeout_ns // 1_000_000 if self._appender.is_idle else 0
+        if self._appender.is_full:  # no bell is rung when there is room again
+            timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
         timeout_ms = self._service.parking.wait_ms(wall_ms(), timeout_ms)
         self._frames += self._server.poll(timeout_ms)
 
@@ -152,8 +160,8 @@ class NetworkWorker:
         """Whether every request taken on is answered, and every answer sent or given up."""
         if wall_ms() >= self._stop_by_ms:
             return True
-        waiting = self._appender.in_flight + self._service.in_progress + self._outbox.backlog
-        return not (waiting or self._frames or self._server.output_bytes)
+        unanswered = self._appender.in_flight + self._fast_path.in_flight + self._service.in_progress
+        return not (unanswered or self._outbox.backlog or self._frames or self._server.output_bytes)
 
     def close(self) -> None:
         """Close all connections."""
@@ -175,7 +183,9 @@ class NetworkWorker:
             case _ if not self._is_welcome:
                 return  # it was for a predecessor of ours
             case Kind.UPDATE:
-                self._replica.apply(updates.decode(letter.payload))
+                update = updates.decode(letter.payload)
+                self._replica.apply(update)
+                self._fast_path.apply(update)
             case Kind.COMPLETE:
                 self._open()
             case Kind.ANSWER | Kind.NO_ANSWER:

@@ -10,16 +10,17 @@ one to end in time. Python must get its turn every so often for signals and hear
 
 from typing import Final
 
-from shmq.fastpath import connections, desk
+from shmq.fastpath import completing, connections, desk, parked, parked_rows, pending
 from shmq.jit import kernel
 from shmq.memory import epoll
 from shmq.memory.atomics import load_acquire
 from shmq.memory.endian import load_native_i64, store_native_i64
-from shmq.memory.syscalls import read_monotonic, read_wall, yield_processor
-from shmq.ring import doorbell, spsc
+from shmq.memory.syscalls import read_monotonic, read_wall
+from shmq.ring import doorbell, spsc, waiting
 from shmq.store import watermarks
+from shmq.store.position import NONE
 from shmq.workers import reactor_state
-from shmq.workers.reactor_input import take_input
+from shmq.workers.reactor_input import hand_up_or_end, take_input
 from shmq.workers.reactor_output import send_dirty, send_output
 from shmq.workers.reactor_rows import find_row, hold_back
 
@@ -82,10 +83,9 @@ def is_for_python(state: int) -> bool:
 def _rest(state: int) -> int:
     """Do between two rounds what the strategy says; for how many ns of quiet there are to be more before a sleep."""
     strategy = load_native_i64(state + reactor_state.STRATEGY)
-    if strategy == reactor_state.SLEEP:
+    if strategy == waiting.FUTEX:
         return load_native_i64(state + reactor_state.SPIN_NS)
-    if strategy == reactor_state.YIELD:
-        yield_processor()
+    waiting.between_looks(strategy)
     return _FOR_EVER_NS
 
 
@@ -95,10 +95,11 @@ def _is_news_for_python(state: int) -> bool:
     inbox = load_native_i64(state + reactor_state.INBOX)
     if inbox != 0 and not spsc.is_empty(inbox):
         return True
-    completions = load_native_i64(load_native_i64(state + reactor_state.DESK) + desk.COMPLETIONS)
-    if completions != 0 and not spsc.is_empty(completions):
+    at_desk = load_native_i64(state + reactor_state.DESK)
+    foreign = load_native_i64(at_desk + desk.FOREIGN)
+    if foreign != 0 and load_native_i64(foreign + completing.FOREIGN_COUNT) > 0:
         return True
-    marks = load_native_i64(load_native_i64(state + reactor_state.DESK) + desk.WATERMARKS)
+    marks = load_native_i64(at_desk + desk.WATERMARKS)
     if marks == 0:
         return False
     wanted = load_native_i64(state + reactor_state.WANTED_FLUSHED)
@@ -123,15 +124,17 @@ def _look(state: int, timeout_ms: int) -> int:
 def _sleep(state: int, timeout_ms: int) -> int:
     """A round that begins with a sleep."""
     bell = load_native_i64(state + reactor_state.BELL)
+    timeout_ms = min(timeout_ms, _wait_ms(state))
     if bell == 0:
         return _do_round(state, _look(state, timeout_ms))
-    doorbell.want(bell, load_native_i64(state + reactor_state.NEWS))
+    doorbell.want(bell, load_native_i64(state + reactor_state.NEWS) | _news(state))
     doorbell.will_sleep(bell)
-    if _is_news_for_python(state):  # a last look, now that whoever has more for us sees us asleep
+    moved = _look_at_others(state)  # a last look, now that whoever has more for us sees us asleep
+    if moved > 0 or is_for_python(state):
         timeout_ms = 0
     found = _look(state, timeout_ms)
     doorbell.is_awake(bell)
-    return _do_round(state, found)
+    return moved + _do_round(state, found)
 
 
 @kernel
@@ -140,12 +143,56 @@ def _do_round(state: int, found: int) -> int:
     events = load_native_i64(state + reactor_state.EVENTS)
     for index in range(found):
         _heed(state, events + index * epoll.SIZE)
-    desk_at = load_native_i64(state + reactor_state.DESK)
-    moved = found + send_dirty(state)
-    if load_native_i64(desk_at + desk.HAS_SUBMITTED) != 0:
-        store_native_i64(desk_at + desk.HAS_SUBMITTED, 0)
-        doorbell.ring_bell(load_native_i64(desk_at + desk.WRITER_BELL))
+    at_desk = load_native_i64(state + reactor_state.DESK)
+    if load_native_i64(at_desk + desk.HAS_SUBMITTED) != 0:
+        store_native_i64(at_desk + desk.HAS_SUBMITTED, 0)
+        doorbell.ring_bell(load_native_i64(at_desk + desk.WRITER_BELL))
+    return found + _look_at_others(state) + send_dirty(state)
+
+
+@kernel
+def _look_at_others(state: int) -> int:
+    """Look at what the other processes have done for connections of ours; how much that was."""
+    at_desk = load_native_i64(state + reactor_state.DESK)
+    if load_native_i64(at_desk + desk.REQUEST) == 0:
+        return 0  # there is no fast path
+    moved = completing.collect(at_desk) + completing.release_flushed(at_desk)
+    moved += parked.look_at_parked(at_desk)
+    waiting = parked_rows.first_handed_up(at_desk)
+    while waiting != 0:
+        row = load_native_i64(waiting + parked_rows.CONNECTION)
+        if load_native_i64(row + connections.ID) == load_native_i64(waiting + parked_rows.CONNECTION_ID):
+            frame = load_native_i64(waiting + parked_rows.FRAME)
+            hand_up_or_end(state, row, frame, load_native_i64(waiting + parked_rows.FRAME_BYTES))
+        parked_rows.drop_handed_up(at_desk)
+        waiting = parked_rows.first_handed_up(at_desk)
     return moved
+
+
+@kernel
+def _news(state: int) -> int:
+    """For which news of other processes the fast path wants to be woken, the doorbell's bits."""
+    at_desk = load_native_i64(state + reactor_state.DESK)
+    news = 0
+    if load_native_i64(at_desk + desk.REQUEST) != 0:
+        if pending.first_unflushed(load_native_i64(at_desk + desk.PENDING)) != 0:
+            news |= doorbell.FLUSHED
+        if parked.parked_count(at_desk) > 0:
+            news |= doorbell.DISPATCHED
+    return news
+
+
+@kernel
+def _wait_ms(state: int) -> int:
+    """How long the fast path may sleep until one of its deadlines."""
+    at_desk = load_native_i64(state + reactor_state.DESK)
+    if load_native_i64(at_desk + desk.REQUEST) == 0:
+        return parked.NEVER_MS
+    deadline_ms = parked.next_deadline_ms(at_desk)
+    flush_deadline_ms = completing.flush_deadline_ms(at_desk)
+    if flush_deadline_ms != NONE:
+        deadline_ms = min(deadline_ms, flush_deadline_ms)
+    return max(deadline_ms - load_native_i64(at_desk + desk.NOW_MS), 0)
 
 
 @kernel

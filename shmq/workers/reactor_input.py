@@ -56,6 +56,13 @@ def take_input(state: int, row: int) -> None:
 
 
 @kernel
+def hand_up_or_end(state: int, row: int, frame: int, frame_bytes: int) -> None:
+    """Copy a frame for Python; the connection ends where no memory is left for it."""
+    if not reactor_state.hand_up(state, row, frame, frame_bytes):
+        reactor_state.end(state, row, reactor_state.NO_MEMORY, 0)
+
+
+@kernel
 def _receive_behind_rest(state: int, row: int) -> tuple[int, int]:
     """Receive behind a short rest of the last time; how much, and how much was asked for."""
     scratch = load_native_i64(state + reactor_state.SCRATCH)
@@ -106,10 +113,8 @@ def _serve_all(state: int, row: int, at: int, size_bytes: int) -> None:
             return
         if behind - at < frame_bytes:
             break
-        is_slow = _serve(state, row, at, frame_bytes) == SLOW
-        if is_slow and not reactor_state.hand_up(state, row, at, frame_bytes):
-            reactor_state.end(state, row, reactor_state.NO_MEMORY, 0)
-            return
+        if _serve(state, row, at, frame_bytes) == SLOW:
+            hand_up_or_end(state, row, at, frame_bytes)
         at += frame_bytes
     if not _keep(row, at, behind - at):
         reactor_state.end(state, row, reactor_state.NO_MEMORY, 0)

@@ -8,6 +8,7 @@ a free row stays until it is passed over. So the next connection inherits its pl
 from typing import Final
 
 from shmq.fastpath import connections, desk
+from shmq.fastpath.parked import forget_row
 from shmq.jit import kernel
 from shmq.memory import epoll
 from shmq.memory.endian import load_native_i64, store_native_i64
@@ -43,6 +44,9 @@ def open_row(state: int, index: int, descriptor: int, connection_id: int, flags:
 @kernel
 def free_row(state: int, row: int) -> None:
     """End a row: its socket is closed next, and what it held is given back."""
+    at_desk = load_native_i64(state + reactor_state.DESK)
+    if load_native_i64(at_desk + desk.PARKED) != 0:
+        forget_row(at_desk, row)
     _unwatch_row(state, row)
     if connections.has_flag(row, connections.HELD_BACK):
         _leave_held_back(state, row)

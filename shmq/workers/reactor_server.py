@@ -141,7 +141,7 @@ class ReactorServer:
         self._view["inbox"] = inbox
 
     def wait_by(self, strategy: int, spin_ns: int) -> None:
-        """Set how to wait: one of `reactor_state`'s strategies, and for how long to look again before a sleep."""
+        """Set how to wait: one of `ring/waiting.py`, and for how long to look again before a sleep."""
         self._view["strategy"] = strategy
         self._view["spin_ns"] = spin_ns
 

@@ -19,7 +19,7 @@
        112     8  first_held_back    the row that was the last to be held back, or 0
        120     8  bell               of this process, or 0
        128     8  inbox              ring of letters for Python, or 0
-       136     8  strategy           how to wait, see below
+       136     8  strategy           how to wait (`ring/waiting.py`)
        144     8  spin_ns            how long to look again before a sleep
        152     8  news               for which Python wants to be woken, the doorbell's bits
        160     8  wanted_flushed     Python waits for the log to be flushed beyond here; NONE: it does not
@@ -106,13 +106,6 @@ NODE_ID: Final = 16
 NODE_FRAME: Final = 24
 NODE_FRAME_BYTES: Final = 32
 NODE_SIZE: Final = 40
-
-SLEEP: Final = 0
-"""Look again for `spin_ns`, then sleep until something comes."""
-YIELD: Final = 1
-"""Let others run, then look again, for ever."""
-SPIN: Final = 2
-"""Look again at once, for ever."""
 
 CLOSED_BY_PEER: Final = 1
 LOST: Final = 2

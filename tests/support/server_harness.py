@@ -8,7 +8,9 @@ from typing import Any
 
 import structlog
 
+from shmq.fastpath import connections
 from shmq.wire.frame import Frame
+from shmq.workers import reactor
 from shmq.workers.accepting import ACCEPT_PAUSE_MS
 from shmq.workers.connection import Connection, Limits, Listener
 from shmq.workers.listening import listen_on
@@ -80,6 +82,10 @@ class Harness:
         """How much of an unfinished frame is there."""
         return connection.reader.held_bytes
 
+    def is_held_back(self, connection: Any) -> bool:
+        """Whether it is not waited for because reading is paused."""
+        return connection.is_held_back
+
     def last_active_ms(self, connection: Any) -> int:
         return connection.last_active_ms
 
@@ -102,6 +108,7 @@ class ReactorHarness(Harness):
         server = ReactorServer(limits, lambda host: host, structlog.get_logger())
         for listener in listeners:
             server.listen(listener)
+        reactor.read_clocks(server.state)  # to have it loaded before a test takes the file descriptors away
         return server
 
     def poll(self, timeout_ms: int = 0) -> list[tuple[Connection, Frame]]:
@@ -119,6 +126,9 @@ class ReactorHarness(Harness):
 
     def held_bytes(self, connection: Any) -> int:
         return int(self.server.row_of(connection)["input_bytes"])
+
+    def is_held_back(self, connection: Any) -> bool:
+        return bool(self.server.row_of(connection)["flags"] & connections.HELD_BACK)
 
     def last_active_ms(self, connection: Any) -> int:
         return int(self.server.row_of(connection)["last_active_ms"])

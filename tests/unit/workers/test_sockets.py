@@ -250,7 +250,7 @@ def test_paused_reading_leaves_bytes_with_the_peer_and_does_not_spin(harness: Ha
     client, connection = harness.join()
     harness.server.pause_reading()
     client.sendall(frame(b"later"))
-    harness.poll(WAIT_MS)
+    harness.poll_until(lambda: harness.is_held_back(connection))
     assert harness.poll() == []
     assert harness.server._epoll.poll(0) == []
     harness.send(connection, [b"still writes"])
@@ -266,7 +266,7 @@ def test_a_peer_that_goes_while_reading_is_paused_is_still_read(harness: Harness
     client.sendall(frame(b"last words"))
     connection.socket.shutdown(socket.SHUT_WR)  # both directions end: a hang-up, which epoll cannot mask
     client.close()
-    harness.poll(WAIT_MS)
+    harness.poll_until(lambda: harness.is_held_back(connection))
     harness.poll()
     assert harness.server._epoll.poll(0) == []
     assert harness.server.closed == []
