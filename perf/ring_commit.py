@@ -37,7 +37,7 @@ from shmq.shared import broker_memory, commit, submission
 from shmq.store.host import Host
 from shmq.store.log import LogDirectory
 from shmq.store.record import NewRecord, encode_into, size_of
-from shmq.workers.commit_writer import BATCH_BYTES_MAX
+from shmq.workers.commit_writer import BATCH_BYTES_MAX, sender_rows
 
 TOPIC = b"TopicTest"
 PROPERTIES = b"UNIQ_KEY\x017F0000010001AABBCCDD000000000001\x02WAIT\x01true\x02CLUSTER\x01DefaultCluster\x02TAGS\x01TagA\x02"
@@ -61,6 +61,8 @@ class Ground:
         self.source = np.resize(np.frombuffer(self.record, dtype=np.uint8), config.submit_ring_bytes).copy()
         self.ring = self.memory.place("submit/0")
         self.completions = self.memory.place("completions/0")
+        self.rows = sender_rows(self.memory)
+        self.sender = int(self.rows.ctypes.data)
         (root / "log").mkdir()
         self.segment = LogDirectory(root / "log", FILE_BYTES).create(0)
         self.segment.populate(0, FILE_BYTES)
@@ -84,7 +86,7 @@ class Ground:
     def commit(self) -> int:
         """One call of the writer's kernel."""
         now_ms = time.time_ns() // 1_000_000
-        return commit.commit(self.places, 0, self.ring, self.completions, now_ms, BATCH_BYTES_MAX)
+        return commit.commit(self.places, self.sender, now_ms, BATCH_BYTES_MAX)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -217,6 +217,17 @@ def read_wall(timespec: int) -> None:
     _read_clock(_CLOCK_REALTIME, timespec)
 
 
+def sync_disk_of(descriptor: int) -> None:
+    """Make everything durable that lies on the disk of an open file or directory.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    if _libc.syncfs(descriptor) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def preallocate(descriptor: int, offset_bytes: int, size_bytes: int) -> None:
     """Reserve blocks for a range of a file.
 

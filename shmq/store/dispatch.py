@@ -7,6 +7,9 @@ gap, which is filled with blanks: an entry is never written to another's place.
 
 For each record: the entry, then `max` (released), then `end_position`. Where a queue, its file or a reserved
 block is missing the kernel comes back, Python provides it, and the kernel goes on with that very record.
+
+The kernel takes some records at a time. First it reads each and asks for the lines of memory that its queue will
+need; then it writes their entries, by when those have come: with 50,000 queues none is in a cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +18,18 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from shmq.jit import Words, kernel
-from shmq.memory.atomics import load_relaxed, store_release
+from shmq.memory.atomics import load_relaxed, prefetch, store_release
 from shmq.memory.block import address_of, view
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
+from shmq.memory.layout import layout, offset_of
 from shmq.memory.words import store_word
-from shmq.store import record
+from shmq.store import properties, record
 from shmq.store.log import LogReader
 from shmq.store.name_table import NameTable, find_name, is_name
 from shmq.store.position import NONE
 from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import SIZE, QueueEntry, encode
+from shmq.store.queue_files import LAYOUT as WINDOW_LAYOUT
 from shmq.store.queue_files import QueueFiles
 from shmq.store.queue_table import QueueTable, end_position_address, find_queue, max_address, min_address
 
@@ -49,7 +54,27 @@ _OFFSET: Final = 48
 _RECORD_SIZE: Final = 56
 _TAG_HASH: Final = 64
 _TOPIC_ID: Final = 72
-_NOTE_WORDS: Final = 10
+_QUEUE_ID: Final = 80
+_LAST_SLOT: Final = 88
+_NOTE_WORDS: Final = 12
+
+_AHEAD: Final = 16
+"""So many records are read before their entries are written."""
+
+FOUND_LAYOUT: Final = layout(32, size=(0, "<i8"), slot=(8, "<i8"), offset=(16, "<i8"), tag_hash=(24, "<i8"))
+"""A record as it was read: its size, its queue's slot (NONE: it gets no entry), its queue offset, its entry's tag."""
+_SIZE_AT: Final = offset_of(FOUND_LAYOUT, "size")
+_SLOT_AT: Final = offset_of(FOUND_LAYOUT, "slot")
+_OFFSET_AT: Final = offset_of(FOUND_LAYOUT, "offset")
+_TAG_HASH_AT: Final = offset_of(FOUND_LAYOUT, "tag_hash")
+_FOUND_BYTES: Final = FOUND_LAYOUT.itemsize
+
+_WINDOW_BYTES: Final = WINDOW_LAYOUT.itemsize
+_ADDRESS: Final = offset_of(WINDOW_LAYOUT, "address")
+_FIRST: Final = offset_of(WINDOW_LAYOUT, "first")
+_END: Final = offset_of(WINDOW_LAYOUT, "end")
+_DIRTY: Final = offset_of(WINDOW_LAYOUT, "dirty")
+_STAMP: Final = offset_of(WINDOW_LAYOUT, "stamp")
 
 
 class Places(NamedTuple):
@@ -58,12 +83,9 @@ class Places(NamedTuple):
     Attributes:
         topics: the table of topic names.
         queues: the queue table.
-        addresses: of `QueueFiles`, by slot, as are firsts, ends and dirty.
-        firsts: the first queue offset of each window.
-        ends: the queue offset behind each window.
-        dirty: 1 where a queue was written.
-        stamps: the last step that wrote to the queue, by slot.
+        windows: of `QueueFiles`, a line for each slot.
         moved: the slots written in this step.
+        found: room for what is found out about some records.
         delays: the delay levels, ms.
         delay_count: how many there are.
         schedule_topic: the id of the schedule topic, or NONE.
@@ -72,12 +94,9 @@ class Places(NamedTuple):
 
     topics: int
     queues: int
-    addresses: int
-    firsts: int
-    ends: int
-    dirty: int
-    stamps: int
+    windows: int
     moved: int
+    found: int
     delays: int
     delay_count: int
     schedule_topic: int
@@ -133,7 +152,7 @@ class Dispatch:
         self._files = files
         self._add_queue = add_queue
         self._note: Words = np.zeros(_NOTE_WORDS, dtype=np.int64)
-        self._stamps: Words = np.zeros(queues.capacity, dtype=np.int64)
+        self._found: Words = np.zeros(_AHEAD * FOUND_LAYOUT.itemsize // 8, dtype=np.int64)
         self._moved: Words = np.zeros(queues.capacity, dtype=np.int64)
         self._delays: Words = np.array(delay_levels_ms, dtype=np.int64)
         self._blanks = 0
@@ -144,7 +163,7 @@ class Dispatch:
         Raises:
             StoreError: a queue file cannot be written, or a topic can be no directory.
         """
-        self._note[:] = [self._note[_STEP // 8] + 1, begin, 0, NONE, 0, 0, 0, 0, 0, NONE]
+        self._note[:] = [self._note[_STEP // 8] + 1, begin, 0, NONE, 0, 0, 0, 0, 0, NONE, NONE, NONE]
         self._blanks = 0
         places = self._places()
         problem = ""
@@ -187,12 +206,9 @@ class Dispatch:
         return Places(
             topics=self._topics.address,
             queues=self._queues.address,
-            addresses=address_of(files.addresses),
-            firsts=address_of(files.firsts),
-            ends=address_of(files.ends),
-            dirty=address_of(files.dirty),
-            stamps=address_of(self._stamps),
+            windows=address_of(files.windows),
             moved=address_of(self._moved),
+            found=address_of(self._found),
             delays=address_of(self._delays),
             delay_count=len(self._delays),
             schedule_topic=self._topics.find(SCHEDULE_TOPIC),
@@ -247,19 +263,16 @@ def walk(places: Places, address: int, position: int, readable_bytes: int, budge
     records = 0
     last = 0
     while status == DONE and at < readable_bytes and at < budget_bytes:
-        message = address + at
-        size = record.verify(message, readable_bytes - at, False)
-        if size == record.BLANK:
-            status = END_OF_FILE
-        elif size < 0:
-            status = INVALID
-        else:
-            if record.is_dispatched(load_i32(message + record.SYS_FLAG)):
-                status = _enter(places, message, position + at, size)
-            if status == DONE:
-                last = message
-                records += 1
-                at += size
+        count, status = _read_ahead(places, address + at, readable_bytes - at, budget_bytes - at)
+        for index in range(count):
+            found = places.found + index * _FOUND_BYTES
+            size = load_native_i64(found + _SIZE_AT)
+            if load_native_i64(found + _SLOT_AT) >= 0 and not _enter(places, found, position + at, size):
+                status = NEEDS_WINDOW
+                break
+            last = address + at
+            records += 1
+            at += size
     note = places.note
     store_native_i64(note + _REACHED, position + at)
     store_native_i64(note + _RECORDS, load_native_i64(note + _RECORDS) + records)
@@ -269,66 +282,110 @@ def walk(places: Places, address: int, position: int, readable_bytes: int, budge
 
 
 @kernel
-def _enter(places: Places, message: int, position: int, size: int) -> int:
-    """Give a record its entry, if it needs one."""
-    slot = _slot_of(places, message)
-    if slot == NONE:
-        return NEEDS_QUEUE
+def _read_ahead(places: Places, address: int, readable_bytes: int, budget_bytes: int) -> tuple[int, int]:
+    """Find out about some records; how many, and why there are no more."""
+    at = 0
+    count = 0
+    while count < _AHEAD and at < readable_bytes and at < budget_bytes:
+        message = address + at
+        left_bytes = readable_bytes - at
+        if left_bytes < record.BLANK_BYTES_MIN:
+            return count, INVALID
+        size = load_i32(message + record.TOTAL_SIZE)
+        if size > left_bytes:
+            return count, INVALID
+        if load_i32(message + record.MAGIC) == record.BLANK_MAGIC:
+            return count, END_OF_FILE
+        parts = record.parts_of(message, left_bytes)
+        if parts.size != size:
+            return count, INVALID
+        found = places.found + count * _FOUND_BYTES
+        slot = NONE
+        if record.is_dispatched(parts.sys_flag):
+            slot = _slot_of(places, message, parts)
+            if slot == NONE:
+                return count, NEEDS_QUEUE
+            prefetch(max_address(places.queues, slot))
+            prefetch(end_position_address(places.queues, slot))
+            prefetch(places.windows + slot * _WINDOW_BYTES)
+            store_native_i64(found + _OFFSET_AT, load_i64(message + record.QUEUE_OFFSET))
+            store_native_i64(found + _TAG_HASH_AT, _tag_hash(places, message, parts, left_bytes))
+        store_native_i64(found + _SIZE_AT, size)
+        store_native_i64(found + _SLOT_AT, slot)
+        count += 1
+        at += size
+    return count, DONE
+
+
+@kernel
+def _enter(places: Places, found: int, position: int, size: int) -> bool:
+    """Give a record its entry, if it needs one; False where there is no window for it."""
+    slot = load_native_i64(found + _SLOT_AT)
     max_at = max_address(places.queues, slot)
     end_at = end_position_address(places.queues, slot)
     if position + size <= load_relaxed(end_at):
-        return DONE
-    offset = load_i64(message + record.QUEUE_OFFSET)
+        return True
+    offset = load_native_i64(found + _OFFSET_AT)
     current = load_relaxed(max_at)
     if offset >= current:
-        tag_hash = _tag_hash(places, message)
-        first = load_native_i64(places.firsts + 8 * slot)
-        if not (offset == current and first <= offset < load_native_i64(places.ends + 8 * slot)):
+        tag_hash = load_native_i64(found + _TAG_HASH_AT)
+        window = places.windows + slot * _WINDOW_BYTES
+        first = load_native_i64(window + _FIRST)
+        if offset != current or offset < first or offset >= load_native_i64(window + _END):
             note = places.note
             store_native_i64(note + _SLOT, slot)
             store_native_i64(note + _OFFSET, offset)
             store_native_i64(note + _RECORD_SIZE, size)
             store_native_i64(note + _TAG_HASH, tag_hash)
-            return NEEDS_WINDOW
-        entry = load_native_i64(places.addresses + 8 * slot) + (offset - first) * SIZE
-        encode(entry, position, size, tag_hash)
+            return False
+        encode(load_native_i64(window + _ADDRESS) + (offset - first) * SIZE, position, size, tag_hash)
         store_release(max_at, offset + 1)  # pairs with a reader's load of max: the entry is whole
-        _mark(places, slot)
+        _mark(places, slot, window)
     store_release(end_at, position + size)  # after max, see queue_table
-    return DONE
+    return True
 
 
 @kernel
-def _slot_of(places: Places, message: int) -> int:
-    """The slot of a record's queue, or NONE; records of one topic often follow each other."""
-    topic, topic_bytes = record.topic_at(message)
-    topic_id = load_native_i64(places.note + _TOPIC_ID)
-    if topic_id == NONE or not is_name(places.topics, topic_id, message + topic, topic_bytes):
-        topic_id = find_name(places.topics, message + topic, topic_bytes)
-        store_native_i64(places.note + _TOPIC_ID, topic_id)
-    return find_queue(places.queues, topic_id, load_i32(message + record.QUEUE_ID))
+def _slot_of(places: Places, message: int, parts: record.Parts) -> int:
+    """The slot of a record's queue, or NONE; records of one queue or topic often follow each other."""
+    note = places.note
+    topic_id = load_native_i64(note + _TOPIC_ID)
+    queue_id = load_i32(message + record.QUEUE_ID)
+    topic = message + parts.topic
+    if topic_id != NONE and is_name(places.topics, topic_id, topic, parts.topic_bytes):
+        if load_native_i64(note + _QUEUE_ID) == queue_id:
+            return load_native_i64(note + _LAST_SLOT)
+    else:
+        topic_id = find_name(places.topics, topic, parts.topic_bytes)
+        store_native_i64(note + _TOPIC_ID, topic_id)
+    slot = find_queue(places.queues, topic_id, queue_id)
+    store_native_i64(note + _QUEUE_ID, queue_id if slot != NONE else NONE)
+    store_native_i64(note + _LAST_SLOT, slot)
+    return slot
 
 
 @kernel
-def _tag_hash(places: Places, message: int) -> int:
+def _tag_hash(places: Places, message: int, parts: record.Parts, readable_bytes: int) -> int:
     """What stands in the entry's last field: the tag's hash, or in the schedule topic the time of delivery."""
     if load_native_i64(places.note + _TOPIC_ID) == places.schedule_topic:
         level = min(record.delay_level(message), places.delay_count)
         if level > 0:
             return record.store_timestamp(message) + load_native_i64(places.delays + 8 * (level - 1))
-    return record.tag_hash(message)
+    text = message + parts.properties
+    value, value_bytes = properties.find_tags(text, parts.properties_bytes, readable_bytes - parts.properties)
+    return properties.java_hash(text + value, value_bytes) if value >= 0 else 0
 
 
 @kernel
-def _mark(places: Places, slot: int) -> None:
+def _mark(places: Places, slot: int, window: int) -> None:
     """Note that a queue was written: for the flush, and once a step for those who wait."""
-    store_native_i64(places.dirty + 8 * slot, 1)
     step = load_native_i64(places.note + _STEP)
-    if load_native_i64(places.stamps + 8 * slot) != step:
-        store_native_i64(places.stamps + 8 * slot, step)
+    if load_native_i64(window + _STAMP) != step:
+        store_native_i64(window + _STAMP, step)
         moved = load_native_i64(places.note + _MOVED)
         store_native_i64(places.moved + 8 * moved, slot)
         store_native_i64(places.note + _MOVED, moved + 1)
+    store_native_i64(window + _DIRTY, 1)
 
 
 @kernel

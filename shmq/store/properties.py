@@ -12,12 +12,15 @@ from typing import Final
 
 from shmq.jit import kernel
 from shmq.memory.block import equal
-from shmq.memory.endian import load_u8
+from shmq.memory.endian import load_native_i32, load_u8
+from shmq.memory.lanes import LANES, bytes_up_to, lowest_bit
 from shmq.store.position import NONE
 
 NAME_END: Final = 0x01
 VALUE_END: Final = 0x02
 
+_TAGS: Final = int.from_bytes(b"TAGS", "little")
+_TAGS_BYTES: Final = 5  # the name and its end
 _REPLACEMENT: Final = 0xFFFD
 _PLUS, _MINUS, _ZERO = b"+-0"
 _MASK_32: Final = 0xFFFF_FFFF
@@ -63,6 +66,44 @@ def find(properties: int, size_bytes: int, name: int, name_bytes: int) -> tuple[
             found_bytes = pair_end - found
         at = pair_end + 1
     return found, found_bytes
+
+
+@kernel
+def find_tags(properties: int, size_bytes: int, readable_bytes: int) -> tuple[int, int]:
+    """As find, of TAGS: 32 bytes at once, as far as so many can be read from `properties` on."""
+    found = NONE
+    found_bytes = 0
+    pair = 0
+    at = 0
+    while at < size_bytes and at + LANES <= readable_bytes:
+        ends = bytes_up_to(properties + at, VALUE_END) & ~bytes_up_to(properties + at, NAME_END)
+        while ends != 0:
+            pair_end = at + lowest_bit(ends)
+            if pair_end >= size_bytes:
+                break
+            if pair + _TAGS_BYTES < pair_end and _begins_with_tags(properties + pair):
+                found = pair + _TAGS_BYTES
+                found_bytes = pair_end - found
+            pair = pair_end + 1
+            ends &= ends - 1
+        at += LANES
+    while at <= size_bytes and pair < size_bytes:
+        if at == size_bytes or load_u8(properties + at) == VALUE_END:
+            if pair + _TAGS_BYTES < at and _begins_with_tags(properties + pair):
+                found = pair + _TAGS_BYTES
+                found_bytes = at - found
+            pair = at + 1
+        at += 1
+    if pair + _TAGS_BYTES < size_bytes and at > size_bytes and _begins_with_tags(properties + pair):
+        found = pair + _TAGS_BYTES
+        found_bytes = size_bytes - found
+    return found, found_bytes
+
+
+@kernel
+def _begins_with_tags(pair: int) -> bool:
+    """Whether a pair of more than five bytes has the name TAGS."""
+    return load_native_i32(pair) == _TAGS and load_u8(pair + 4) == NAME_END
 
 
 @kernel

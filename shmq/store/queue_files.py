@@ -3,10 +3,22 @@
 A kernel writes entries through the windows; where a window is missing or ends, it comes back and `open` makes
 one. A file is created with what lies before the entry (blanks), and with the entry itself, before it has a name:
 RocketMQ counts the first zero unit of an empty file as a message. Its length is full from the start, its blocks
-are reserved in steps ahead of use, so that a full disk is an error here and not a SIGBUS in the kernel.
+are reserved in steps ahead of use, so that a full disk is an error here and not a SIGBUS in the kernel. A window
+is such a step, from the page of its first entry on: 50,000 of them are 3 GB of addresses and a few page tables.
 
 Windows are bounded in number; the one opened longest ago goes first, and comes back when it is written again.
-`dirty` holds 1 for each slot written since `take_dirty`; files whose window went are remembered with them.
+A slot's words lie on one line, since the kernel wants them together:
+
+    offset  size  field    meaning
+    ------  ----  -------  --------------------------------------------------------------
+         0     8  address  where the entry of the offset `first` is mapped; 0: no window
+         8     8  first    the first queue offset that may be written there
+        16     8  end      the queue offset behind the last one
+        24     8  dirty    1 where entries were written since `take_dirty`
+        32     8  stamp    the dispatcher's: the last step that wrote here
+        64
+
+Files whose window went are remembered with the dirty ones.
 
 A crash leaves entries behind the published maximum of a queue; the next dispatcher writes them again, the same.
 """
@@ -23,8 +35,9 @@ import numpy as np
 
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
-from shmq.memory.layout import round_up
-from shmq.memory.syscalls import preallocate
+from shmq.memory.layout import layout, round_up
+from shmq.memory.mapping import map_part, populate_part, unmap_part
+from shmq.memory.syscalls import preallocate, sync_disk_of
 from shmq.store.new_file import make_file
 from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import PRE_BLANK_SIZE, SIZE, QueueEntry, encode, fill_pre_blank
@@ -33,7 +46,18 @@ from shmq.store.segment import file_name
 _RESERVE_BYTES_MIN: Final = 64 << 10
 _RESERVE_BYTES_MAX: Final = 1 << 20
 """Blocks are reserved in steps that double between the two: most queues are small, and a busy one asks seldom."""
-_WINDOWS_MAX: Final = 4096
+_MAPPINGS: Final = Path("/proc/sys/vm/max_map_count")
+_MAPPINGS_OF_LINUX: Final = 65_530
+_MAPPINGS_FOR_OTHERS: Final = 5_000
+"""Of the process: libraries, the log, the shared memory."""
+_DESCRIPTORS_MAX: Final = 4096
+_FILES_MAX: Final = 1000
+"""More files than so many are not synced one by one."""
+_LINE_BYTES: Final = 64
+
+LAYOUT: Final = layout(
+    64, address=(0, "<i8"), first=(8, "<i8"), end=(16, "<i8"), dirty=(24, "<i8"), stamp=(32, "<i8")
+)
 _GAP_ENTRIES_MAX: Final = 10_000_000
 """A gap longer than this (200 MB of blanks) is taken for a broken record, not for a queue."""
 
@@ -41,9 +65,10 @@ _GAP_ENTRIES_MAX: Final = 10_000_000
 @dataclass(slots=True)
 class _Window:
     path: str
-    mapping: mmap.mmap
-    first: int  # queue offset of the file's first entry
-    reserved_bytes: int
+    file_first: int  # queue offset of the file's first entry
+    address: int
+    size_bytes: int
+    reserved_bytes: int  # of the file, from its beginning
 
 
 class QueueFiles:
@@ -51,10 +76,8 @@ class QueueFiles:
 
     Attributes:
         root: the directory of all queues.
-        addresses: where the newest file of each slot is mapped; 0 where it is not.
-        firsts: the queue offset of that file's first entry.
-        ends: the queue offset behind the last entry that may be written there.
-        dirty: 1 where entries were written since `take_dirty`.
+        windows: the words of each slot, on lines of their own.
+        addresses, firsts, ends, dirty: the columns of these.
     """
 
     def __init__(self, root: Path, file_bytes: int, slots: int, windows_max: int = 0) -> None:
@@ -64,20 +87,22 @@ class QueueFiles:
             root: the directory of all queues.
             file_bytes: the size of a queue file.
             slots: how many queues there can be.
-            windows_max: how many files may be mapped at once, each of which costs a descriptor; 0 for half of
-                what this process may have.
+            windows_max: how many files may be mapped at once; 0 for most of what this process may map.
         """
         self.root = root
         self._file_bytes = file_bytes
         self._entries = file_bytes // SIZE
         self._windows: OrderedDict[int, _Window] = OrderedDict()
         self._folders: dict[int, str] = {}
-        self._windows_max = windows_max or default_windows_max()
+        self._windows_max = windows_max or part_windows_max()
         self._unflushed: set[str] = set()
-        self.addresses = np.zeros(slots, dtype=np.int64)
-        self.firsts = np.zeros(slots, dtype=np.int64)
-        self.ends = np.zeros(slots, dtype=np.int64)
-        self.dirty = np.zeros(slots, dtype=np.int64)
+        self._memory = np.zeros(slots * LAYOUT.itemsize + _LINE_BYTES, dtype=np.uint8)
+        begin = -address_of(self._memory) % _LINE_BYTES
+        self.windows = self._memory[begin : begin + slots * LAYOUT.itemsize].view(LAYOUT)
+        self.addresses = self.windows["address"]
+        self.firsts = self.windows["first"]
+        self.ends = self.windows["end"]
+        self.dirty = self.windows["dirty"]
 
     def open(self, slot: int, queue: tuple[bytes, int], offset: int, entry: QueueEntry) -> bool:
         """Make the slot's window cover a queue offset, at which this entry is about to be written.
@@ -88,22 +113,23 @@ class QueueFiles:
         Raises:
             StoreError: the disk has no room, or the file is not what it must be.
         """
-        first = offset // self._entries * self._entries
+        file_first = offset // self._entries * self._entries
         is_first_file = False
         window = self._windows.get(slot)
+        needed_bytes = (offset + 1 - file_first) * SIZE
         try:
-            if window is None or window.first != first:
-                self.forget(slot)
-                window, is_first_file = self._map(slot, queue, offset, entry)
-            elif (offset + 1 - first) * SIZE > window.reserved_bytes:
-                self._extend(window, (offset + 1 - first) * SIZE)
+            if window is None or window.file_first != file_first:
+                window, is_first_file = self._open(slot, queue, offset, entry)
+            elif needed_bytes > window.reserved_bytes or offset < self.firsts[slot]:
+                window = self._move(slot, window, needed_bytes)
         except OSError as error:
             where = f"queue {queue[1]} of {queue[0].decode(errors='replace')}"
             raise StoreError(f"cannot write {where} at offset {offset}: {error.strerror}") from error
         self._windows.move_to_end(slot)
-        self.addresses[slot] = address_of(np.frombuffer(window.mapping, dtype=np.uint8))
-        self.firsts[slot] = first
-        self.ends[slot] = first + min(window.reserved_bytes // SIZE, self._entries)
+        at_bytes = needed_bytes - SIZE
+        self.addresses[slot] = window.address + at_bytes % mmap.PAGESIZE
+        self.firsts[slot] = offset
+        self.ends[slot] = file_first + min(window.reserved_bytes // SIZE, self._entries)
         return is_first_file
 
     def fill_gap(self, slot: int, queue: tuple[bytes, int], begin: int, end: int) -> None:
@@ -134,15 +160,17 @@ class QueueFiles:
         if self.dirty[slot]:
             self._unflushed.add(window.path)
         self.addresses[slot] = self.firsts[slot] = self.ends[slot] = self.dirty[slot] = 0
-        window.mapping.close()
+        unmap_part(window.address, window.size_bytes)
 
     def take_dirty(self) -> list[Path]:
-        """The files written since the last call, for `sync_files`."""
+        """The files written since the last call, for `sync_files`; where they are very many, their root."""
         paths = self._unflushed
         self._unflushed = set()
-        for slot in np.flatnonzero(self.dirty):
-            paths.add(self._windows[int(slot)].path)
+        written = np.flatnonzero(self.dirty)
         self.dirty[:] = 0
+        if len(paths) + len(written) > _FILES_MAX:
+            return [self.root]
+        paths.update(self._windows[int(slot)].path for slot in written)
         return sorted(map(Path, paths))
 
     def close(self) -> None:
@@ -150,36 +178,66 @@ class QueueFiles:
         for slot in list(self._windows):
             self.forget(slot)
 
-    def _map(
+    def _open(
         self, slot: int, queue: tuple[bytes, int], offset: int, entry: QueueEntry
     ) -> tuple[_Window, bool]:
-        first = offset // self._entries * self._entries
-        at_bytes = (offset - first) * SIZE
+        """Make a window on the file of an offset, and the file where there is none."""
+        self.forget(slot)
+        file_first = offset // self._entries * self._entries
+        at_bytes = (offset - file_first) * SIZE
         folder = self._folder(slot, queue)
-        path = f"{folder}/{file_name(first * SIZE)}"
+        path = f"{folder}/{file_name(file_first * SIZE)}"
         if len(self._windows) >= self._windows_max:
             self.forget(next(iter(self._windows)))
         is_first_file = False
+        begin_bytes = at_bytes // mmap.PAGESIZE * mmap.PAGESIZE
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            begin_bytes = at_bytes // mmap.PAGESIZE * mmap.PAGESIZE
-            reserved_bytes = self._reserved_after(begin_bytes, at_bytes + SIZE)
-        except FileNotFoundError:
-            begin_bytes = reserved_bytes = self._reserved_after(0, at_bytes + SIZE)
-            is_first_file = not _has_files(folder)
-            descriptor = self._create(path, _content(offset - first, entry), reserved_bytes)
-        try:
             found_bytes = os.fstat(descriptor).st_size
             if found_bytes != self._file_bytes:
+                os.close(descriptor)
                 raise StoreError(f"{path} has {found_bytes} bytes where {self._file_bytes} are configured")
-            if begin_bytes < reserved_bytes:
-                preallocate(descriptor, begin_bytes, reserved_bytes - begin_bytes)
-            mapping = mmap.mmap(descriptor, self._file_bytes)
+            reserved_bytes, is_made = begin_bytes, False
+        except FileNotFoundError:
+            reserved_bytes, is_made = self._reserved_after(0, at_bytes + SIZE), True
+            is_first_file = not _has_files(folder)
+            descriptor = self._create(path, _content(offset - file_first, entry), reserved_bytes)
+        try:
+            if not is_made:
+                reserved_bytes = self._reserve(descriptor, begin_bytes, at_bytes + SIZE)
+            window = self._map(descriptor, path, file_first, begin_bytes, reserved_bytes)
         finally:
             os.close(descriptor)
-        window = _Window(path, mapping, first, reserved_bytes)
         self._windows[slot] = window
         return window, is_first_file
+
+    def _move(self, slot: int, window: _Window, needed_bytes: int) -> _Window:
+        """Go on in the same file, in the step behind or around the entry that is wanted."""
+        begin_bytes = (needed_bytes - SIZE) // mmap.PAGESIZE * mmap.PAGESIZE
+        descriptor = os.open(window.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            reserved_bytes = window.reserved_bytes
+            if needed_bytes > reserved_bytes:
+                reserved_bytes = self._reserve(descriptor, reserved_bytes, needed_bytes)
+            moved = self._map(descriptor, window.path, window.file_first, begin_bytes, reserved_bytes)
+        finally:
+            os.close(descriptor)
+        unmap_part(window.address, window.size_bytes)
+        populate_part(moved.address, moved.size_bytes)  # a queue that asks again is a busy one
+        self._windows[slot] = moved
+        return moved
+
+    def _map(self, descriptor: int, path: str, file_first: int, begin_bytes: int, end_bytes: int) -> _Window:
+        size_bytes = round_up(end_bytes, mmap.PAGESIZE) - begin_bytes
+        address = map_part(descriptor, begin_bytes, size_bytes)
+        return _Window(path, file_first, address, size_bytes, end_bytes)
+
+    def _reserve(self, descriptor: int, begin_bytes: int, needed_bytes: int) -> int:
+        """Reserve the blocks of another step; return where it ends."""
+        end_bytes = self._reserved_after(begin_bytes, needed_bytes)
+        if begin_bytes < end_bytes:
+            preallocate(descriptor, begin_bytes, end_bytes - begin_bytes)
+        return end_bytes
 
     def _create(self, path: str, content: bytes, reserved_bytes: int) -> int:
         def prepare(descriptor: int) -> None:
@@ -189,15 +247,6 @@ class QueueFiles:
 
         self._unflushed.add(path)
         return make_file(Path(path), prepare)
-
-    def _extend(self, window: _Window, needed_bytes: int) -> None:
-        end = self._reserved_after(window.reserved_bytes, needed_bytes)
-        descriptor = os.open(window.path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            preallocate(descriptor, window.reserved_bytes, end - window.reserved_bytes)
-        finally:
-            os.close(descriptor)
-        window.reserved_bytes = end
 
     def _folder(self, slot: int, queue: tuple[bytes, int]) -> str:
         """The queue's directory, kept by slot: queues may be many more than windows."""
@@ -214,6 +263,8 @@ class QueueFiles:
 def sync_files(paths: list[Path]) -> None:
     """Make files durable, whoever wrote them, in any thread; one that is gone needs nothing.
 
+    In the place of files may stand a directory: then everything on its disk is made durable.
+
     Raises:
         OSError: the disk failed; what was written may be lost.
     """
@@ -223,14 +274,26 @@ def sync_files(paths: list[Path]) -> None:
         except FileNotFoundError:
             continue
         try:
-            os.fdatasync(descriptor)
+            if path.is_dir():
+                sync_disk_of(descriptor)
+            else:
+                os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
 
 def default_windows_max() -> int:
-    """Half of the descriptors that this process may have, up to a bound."""
-    return max(min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, _WINDOWS_MAX), 16)
+    """How many mappings that each cost a descriptor one process may have: half of its descriptors, up to a bound."""
+    return max(min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, _DESCRIPTORS_MAX), 16)
+
+
+def part_windows_max() -> int:
+    """How many windows that cost no descriptor one process may have: most of the mappings that the system allows it."""
+    try:
+        mappings = int(_MAPPINGS.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        mappings = _MAPPINGS_OF_LINUX
+    return max(mappings - _MAPPINGS_FOR_OTHERS, mappings // 2)
 
 
 def _has_files(folder: str) -> bool:

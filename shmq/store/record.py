@@ -31,7 +31,7 @@ and BLANK_MAGIC.
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -145,6 +145,20 @@ class StoredRecord:
     properties: bytes
 
 
+class Parts(NamedTuple):
+    """Where the parts of a record lie, from its beginning; `size` is what they add up to, or INVALID.
+
+    Where it is INVALID, or not the record's total size, the others mean nothing.
+    """
+
+    size: int
+    sys_flag: int
+    topic: int
+    topic_bytes: int
+    properties: int
+    properties_bytes: int
+
+
 def size_of(record: NewRecord) -> int:
     """The total size that a record will have."""
     hosts_bytes = len(record.born_host.address) + len(record.store_host.address) - 8
@@ -202,7 +216,7 @@ def verify(address: int, readable_bytes: int, check_crc: bool) -> int:
         return INVALID
     if load_i32(address + MAGIC) == BLANK_MAGIC:
         return BLANK
-    by_parts = _size_by_parts(address, readable_bytes)
+    by_parts = parts_of(address, readable_bytes).size
     if by_parts == INVALID or (check_crc and not _is_body_whole(address)):
         return INVALID
     total_size = load_i32(address + TOTAL_SIZE)
@@ -301,25 +315,36 @@ def patch(address: int, queue_offset: int, position: int, store_timestamp_ms: in
 
 
 @kernel
-def _size_by_parts(address: int, readable_bytes: int) -> int:
-    """What the sizes of head, body, topic and properties add up to, or INVALID where one cannot be."""
+def parts_of(address: int, readable_bytes: int) -> Parts:
+    """Add the sizes of head, body, topic and properties up, reading nothing beyond `readable_bytes`.
+
+    The record's total size must be no more than that.
+    """
+    none = Parts(INVALID, 0, 0, 0, 0, 0)
     total_size = load_i32(address + TOTAL_SIZE)
     magic = load_i32(address + MAGIC)
     # What does not even hold its own head cannot be skipped by its size either.
-    if magic not in (MAGIC_V1, MAGIC_V2) or total_size < HEAD_BYTES + 3 or body_at(address) > total_size:
-        return INVALID
-    body_bytes = max(load_i32(address + body_at(address) - 4), 0)
-    topic_size_bytes = 2 if magic == MAGIC_V2 else 1
-    if body_bytes > total_size or body_at(address) + body_bytes + topic_size_bytes > readable_bytes:
-        return INVALID
-    topic, topic_bytes = topic_at(address)
+    if magic not in (MAGIC_V1, MAGIC_V2) or total_size < HEAD_BYTES + 3:
+        return none
+    sys_flag = load_i32(address + SYS_FLAG)
+    body = HEAD_BYTES
+    if sys_flag & (BORN_HOST_V6 | STORE_HOST_V6):
+        body = body_at(address)
+    if body > total_size:
+        return none
+    body_bytes = max(load_i32(address + body - 4), 0)
+    topic = body + body_bytes + (2 if magic == MAGIC_V2 else 1)
+    if body_bytes > total_size or topic > readable_bytes:
+        return none
+    topic_bytes = load_i16(address + topic - 2) if magic == MAGIC_V2 else load_u8(address + topic - 1)
     # Java reads these sizes as signed: a byte above 127 is negative to it.
-    if topic_bytes < 0 or (topic_size_bytes == 1 and topic_bytes > TOPIC_BYTES_V1_MAX):
-        return INVALID
-    if topic + topic_bytes + 2 > readable_bytes:
-        return INVALID
-    at, properties_bytes = properties_at(address)
-    return at + properties_bytes
+    if topic_bytes < 0 or (magic == MAGIC_V1 and topic_bytes > TOPIC_BYTES_V1_MAX):
+        return none
+    properties = topic + topic_bytes + 2
+    if properties > readable_bytes:
+        return none
+    properties_bytes = max(load_i16(address + properties - 2), 0)
+    return Parts(properties + properties_bytes, sys_flag, topic, topic_bytes, properties, properties_bytes)
 
 
 @kernel

@@ -3,12 +3,13 @@
 import resource
 import struct
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from shmq.errors import StoreError
 from shmq.store.queue_entry import QueueEntry, encode
-from shmq.store.queue_files import QueueFiles, default_windows_max, sync_files
+from shmq.store.queue_files import QueueFiles, default_windows_max, part_windows_max, sync_files
 from tests.support.small_store import names
 
 QUEUE = (b"TopicTest", 3)
@@ -36,7 +37,7 @@ def test_a_new_file_holds_its_first_entry_and_has_full_length(files, tmp_path):
 
 def test_a_window_covers_the_file_of_the_offset(files):
     files.open(2, QUEUE, 17, ENTRY)
-    assert (files.firsts[2], files.ends[2]) == (10, 20)
+    assert (files.firsts[2], files.ends[2]) == (17, 20)
     assert files.addresses[2] != 0
 
 
@@ -139,5 +140,37 @@ def test_no_gap_is_filled_where_there_are_no_files(files, tmp_path):
     assert content[:120] == struct.pack(">qiq", 0, 0x7FFFFFFF, 0) * 5 + struct.pack(">qiq", *ENTRY)
 
 
-def test_the_bound_on_windows_leaves_descriptors_for_others():
+def test_the_bound_on_windows_leaves_mappings_for_others():
+    assert 32_000 <= part_windows_max() <= int(Path("/proc/sys/vm/max_map_count").read_text()) - 1000
+
+
+def test_the_bound_on_descriptors_leaves_some_for_others():
     assert 16 <= default_windows_max() <= 4096
+
+
+def test_a_window_costs_no_descriptor(files):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for slot in range(4):
+        files.open(slot, QUEUE, 0, ENTRY)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_very_many_files_are_synced_at_once(tmp_path):
+    many = QueueFiles(tmp_path, 4096 // 20 * 20, 1001)
+    for slot in range(1001):
+        many.open(slot, (b"T", slot), 0, ENTRY)
+    assert many.take_dirty() == [tmp_path]
+    assert many.take_dirty() == []
+    sync_files([tmp_path])
+    many.close()
+
+
+def test_an_entry_before_the_window_is_written_to_its_place(tmp_path):
+    files = QueueFiles(tmp_path, 200_000, 1)
+    files.open(0, QUEUE, 0, ENTRY)
+    files.open(0, QUEUE, 4000, ENTRY)
+    files.open(0, QUEUE, 1, ENTRY)
+    write(files, 0, 1, QueueEntry(1, 2, 3))
+    files.close()
+    content = (tmp_path / "TopicTest" / "3" / ("0" * 20)).read_bytes()
+    assert content[20:40] == struct.pack(">qiq", 1, 2, 3)

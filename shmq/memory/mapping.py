@@ -1,0 +1,50 @@
+"""A part of a file mapped for writing, by its address alone: it costs no descriptor, and many cost few page tables.
+
+`mmap.mmap` keeps a descriptor for each mapping. Small ones that are made one after another lie side by side.
+"""
+
+import ctypes
+import mmap
+import os
+from typing import Final
+
+_FAILED: Final = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_POPULATE_WRITE: Final = 23  # Linux 5.14; Python 3.11 has no name for it
+
+
+def map_part(descriptor: int, offset_bytes: int, size_bytes: int) -> int:
+    """Map a part of a file, which begins at a whole page; return its address.
+
+    Raises:
+        OSError: the system has no room for it.
+    """
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    address = _libc.mmap(None, size_bytes, protection, mmap.MAP_SHARED, descriptor, offset_bytes)
+    if address == _FAILED:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(address)
+
+
+def unmap_part(address: int, size_bytes: int) -> None:
+    """Let go of a mapping; nobody may use its address any more."""
+    unmapped = _libc.munmap(address, size_bytes)
+    assert unmapped == 0, "no such mapping"
+
+
+def populate_part(address: int, size_bytes: int) -> None:
+    """Have the pages of a mapping ready to be written; an older system makes each when it is first written."""
+    _libc.madvise(address, size_bytes, _POPULATE_WRITE)
