@@ -59,7 +59,7 @@ def put_pull_head(
         code,
         load_native_i64(request + OPAQUE),
         address_of(_REMARKS) + _REMARK_BYTES * status,
-        _REMARK_SIZES[status],
+        int(_REMARK_SIZES[status]),
         True,
     )
     next_offset = load_native_i64(found + reading.NEXT_OFFSET)

@@ -104,6 +104,16 @@ class FastBroker(SmallBroker):
     def subscribe(self, group, *subscriptions, model=MessageModel.CLUSTERING):
         self.apply(SubscriptionUpdate(group, model, ConsumeType.CONSUME_PASSIVELY, subscriptions))
 
+    def leave(self, group):
+        """The last member of a group goes."""
+        self.apply(SubscriptionUpdate(group, MessageModel.CLUSTERING, ConsumeType.CONSUME_PASSIVELY, None))
+
+    def delete_group(self, name):
+        self.apply(GroupUpdate(name, self.group_names.find(name.encode()), None))
+
+    def delete_topic(self, name):
+        self.apply(TopicUpdate(name, self.store.topics.find(name.encode()), None, ()))
+
     def apply(self, update):
         self.replica.apply(update)
         if isinstance(update, TopicUpdate):
