@@ -54,7 +54,8 @@ class SendGround(WriterGround):
 
     Attributes:
         replica: what handlers get.
-        writer_life: the writer's kernels, turned by the test.
+        bare_writer: the writer's kernels, turned by the test.
+        topics: the configs of those that there are, by name.
     """
 
     def __init__(self, root, *, topics=TOPICS, **settings):
@@ -70,6 +71,7 @@ class SendGround(WriterGround):
             self.config, self.memory.offsets, reader, self.memory.watermarks, random.Random(7)
         )
         self.bare_writer = BareWriter(self)
+        self.topics = topics
         for config in topics.values():
             self.apply(self.update(config))
 
@@ -162,7 +164,7 @@ class FastSender(SendGround):
         self._row = np.zeros(connections.SIZE, dtype=np.uint8)
         self.desk, self.row = address_of(self._desk), address_of(self._row)
         self.tables = FastTables(self.desk, self.memory, self.replica, 0, epoch)
-        for config in settings.get("topics", TOPICS).values():
+        for config in self.topics.values():
             self.tables.apply(self.update(config))
         store_native_i64(self.row + connections.ID, 7)
         store_native_i64(self.row + connections.FLAGS, connections.OPEN)
