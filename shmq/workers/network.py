@@ -15,6 +15,7 @@ from shmq.broker import updates
 from shmq.broker.outcome import Peer
 from shmq.broker.replica import Replica, read_limits
 from shmq.config.settings import Config
+from shmq.fastpath.tables import FastTables
 from shmq.ring import doorbell, waiting
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
@@ -25,7 +26,6 @@ from shmq.wire.frame import Frame
 from shmq.workers.advertising import Advertising
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits, Listener
-from shmq.workers.fast_path import FastPath
 from shmq.workers.letters import Inbox, Kind, Letter, Outbox, pack_request
 from shmq.workers.reactor_server import ReactorServer, RowConnection
 from shmq.workers.runner import wall_ms
@@ -101,7 +101,7 @@ class NetworkWorker:
             waiting.STRATEGIES[config.network_wait_strategy], waiting.spins_before_sleep() * NS_PER_SPIN
         )
         desk = self._server.desk
-        self._fast_path = FastPath(desk, memory, self._replica, self._index, self._epoch)
+        self._tables = FastTables(desk, memory, self._replica, self._index, self._epoch)
         waits = Waits(config.send_wait_ms_max, config.sync_flush_timeout_ms)
         is_sync = config.flush_disk_type == "SYNC_FLUSH"
         self._appender = Appender(memory, self._index, self._epoch, is_sync, waits, desk)
@@ -160,7 +160,7 @@ class NetworkWorker:
         """Whether every request taken on is answered, and every answer sent or given up."""
         if wall_ms() >= self._stop_by_ms:
             return True
-        unanswered = self._appender.in_flight + self._fast_path.in_flight + self._service.in_progress
+        unanswered = self._appender.in_flight + self._tables.in_flight + self._service.in_progress
         return not (unanswered or self._outbox.backlog or self._frames or self._server.output_bytes)
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class NetworkWorker:
             case Kind.UPDATE:
                 update = updates.decode(letter.payload)
                 self._replica.apply(update)
-                self._fast_path.apply(update)
+                self._tables.apply(update)
             case Kind.COMPLETE:
                 self._open()
             case Kind.ANSWER | Kind.NO_ANSWER:
