@@ -15,6 +15,7 @@ from shmq.broker.updates import TopicUpdate
 from shmq.errors import PeerError, RequestError
 from shmq.fastpath import connections, desk
 from shmq.fastpath.completing import collect, release_flushed
+from shmq.fastpath.outcomes import DONE
 from shmq.fastpath.serve import serve
 from shmq.fastpath.tables import FastTables
 from shmq.memory.block import address_of
@@ -193,6 +194,14 @@ class FastSender(SendGround):
         """Give a frame to the kernels; DONE or SLOW."""
         placed = Placed(frame)
         return serve(self.desk, self.row, placed.address, placed.size_bytes)
+
+    def record_bytes(self, frame):
+        """Store the message of a frame; return the length of its record."""
+        begin = self.appended
+        assert self.send(frame) == DONE
+        self.turn()
+        self.take()
+        return self.appended - begin
 
     def take(self, now_ms=NOW_MS):
         """Read completions; return what was answered."""
