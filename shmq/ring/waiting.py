@@ -5,11 +5,12 @@ a single CPU there is none, with two it is short, since who would have to answer
 """
 
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from shmq.jit import kernel
-from shmq.memory.atomics import pause
-from shmq.memory.syscalls import yield_processor
+from shmq.memory.atomics import load_acquire, pause
+from shmq.memory.syscalls import monotonic_ns, yield_processor
+from shmq.ring.doorbell import is_awake, sleep_at, will_sleep
 
 FUTEX: Final = 0
 YIELD: Final = 1
@@ -39,3 +40,41 @@ def between_looks(strategy: int) -> None:
         yield_processor()
     else:
         pause()
+
+
+class Waiting(NamedTuple):
+    """How a role waits.
+
+    Attributes:
+        bell: where it sleeps.
+        strategy: FUTEX, YIELD or BUSY_SPIN.
+        spins: looks before a sleep.
+        clock: two words of its own.
+    """
+
+    bell: int
+    strategy: int
+    spins: int
+    clock: int
+
+
+@kernel
+def wait_beyond(waiting: Waiting, word: int, value: int, timeout_ns: int) -> None:
+    """Wait until a word that only grows is beyond a value, the bell is rung, or the time is over."""
+    for _ in range(waiting.spins):
+        if load_acquire(word) > value:
+            return
+        between_looks(BUSY_SPIN)
+    if waiting.strategy == FUTEX:
+        will_sleep(waiting.bell)
+        if load_acquire(word) > value:
+            is_awake(waiting.bell)
+        else:
+            sleep_at(waiting.bell, timeout_ns, waiting.clock)
+        return
+    until_ns = monotonic_ns(waiting.clock) + timeout_ns
+    while monotonic_ns(waiting.clock) < until_ns:
+        for _ in range(LOOKS):
+            if load_acquire(word) > value:
+                return
+            between_looks(waiting.strategy)

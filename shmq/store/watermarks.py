@@ -77,6 +77,11 @@ class Watermarks:
         """How far consumers may see, by the flush policy."""
         return self.flushed if self._is_sync_flush else self.appended
 
+    @property
+    def confirmed_address(self) -> int:
+        """Where `confirmed` lies."""
+        return self.address + (FLUSHED if self._is_sync_flush else APPENDED)
+
     def move(self, word: int, value: int) -> None:
         """Move one's own watermark forward; what it vouches for was stored before."""
         assert value >= load_word(self.address + word), "a watermark never goes back"

@@ -9,13 +9,18 @@ place.
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
-from shmq.ring import doorbell
+from shmq.memory.block import address_of
+from shmq.memory.syscalls import nap
+from shmq.ring import doorbell, waiting
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.local_sessions import Polled
@@ -27,6 +32,8 @@ from shmq.store.watermarks import DISPATCHED, QUEUES_MS
 from shmq.workers.runner import row_alive
 
 STEP_BYTES: Final = 4 * 1024 * 1024
+SHORT_SLEEP_NS: Final = 30_000
+NAP_NS: Final = 50_000
 
 
 class Dispatcher:
@@ -36,7 +43,14 @@ class Dispatcher:
         self._config = config
         self._memory = memory
         self._log = logs.get("dispatcher")
-        self._bell = memory.bell(plan.BELL_DISPATCHER)
+        strategy = waiting.STRATEGIES[config.dispatcher_wait_strategy]
+        self._clock = np.zeros(2, dtype=np.int64)
+        self._waiting = waiting.Waiting(
+            memory.bell(plan.BELL_DISPATCHER), strategy, waiting.spins_before_sleep(), address_of(self._clock)
+        )
+        self._may_nap = strategy == waiting.FUTEX
+        self._is_napping = False
+        self._napped_at = 0
         workers = range(memory.plan.workers)
         self._readers = [memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in workers]
         self._readers.append(memory.bell(plan.BELL_CONDUCTOR))
@@ -99,13 +113,24 @@ class Dispatcher:
         return result.records
 
     def rest(self, timeout_ns: int) -> None:
-        """Sleep until the log grows."""
-        doorbell.will_sleep(self._bell)
+        """Sleep until the log grows.
+
+        Who is woken right after he has gone to sleep will be again: to wake him costs the writer more than a batch
+        does. So the next rests are naps from which nobody has to wake him, until one has brought nothing.
+        """
         marks = self._memory.watermarks
-        if marks.dispatched >= marks.confirmed or self._problem:
-            doorbell.sleep(self._bell, timeout_ns)
+        dispatched = marks.dispatched
+        if self._problem:
+            doorbell.will_sleep(self._waiting.bell)
+            doorbell.sleep(self._waiting.bell, timeout_ns)
+        elif self._is_napping and dispatched > self._napped_at:
+            self._napped_at = dispatched
+            nap(NAP_NS, self._waiting.clock)
         else:
-            doorbell.is_awake(self._bell)
+            begin_ns = time.monotonic_ns()
+            waiting.wait_beyond(self._waiting, marks.confirmed_address, dispatched, timeout_ns)
+            self._is_napping = self._may_nap and time.monotonic_ns() - begin_ns < SHORT_SLEEP_NS
+            self._napped_at = dispatched
 
     def stop(self) -> None:
         """End once the writer is gone and everything of its is dispatched."""
