@@ -16,6 +16,7 @@
         88     8  seen              `dispatched` when the queues were looked at; NONE: there is more to look at
         96     8  first_handed_up   the first pull that is Python's now, or 0
        104     8  last_handed_up
+       112     8  looked_ms         when the queues were looked at
        128
 
     offset  size  field             meaning
@@ -72,6 +73,7 @@ LAYOUT: Final = layout(
     seen=(88, "<i8"),
     first_handed_up=(96, "<i8"),
     last_handed_up=(104, "<i8"),
+    looked_ms=(112, "<i8"),
 )
 SIZE: Final = LAYOUT.itemsize
 COUNT: Final = offset_of(LAYOUT, "count")
@@ -88,6 +90,7 @@ WATCH_OF_SLOT: Final = offset_of(LAYOUT, "watch_of_slot")
 SEEN: Final = offset_of(LAYOUT, "seen")
 FIRST_HANDED_UP: Final = offset_of(LAYOUT, "first_handed_up")
 LAST_HANDED_UP: Final = offset_of(LAYOUT, "last_handed_up")
+LOOKED_MS: Final = offset_of(LAYOUT, "looked_ms")
 
 ROW_LAYOUT: Final = layout(
     128,

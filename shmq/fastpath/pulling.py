@@ -95,6 +95,17 @@ class Pull(NamedTuple):
     tag_count: int
 
 
+class _Numbers(NamedTuple):
+    """The numbers of a pull as they came."""
+
+    queue_offset: int
+    count_max: int
+    sys_flag: int
+    commit_offset: int
+    suspend_ms: int
+    version: int
+
+
 @kernel
 def pull(at_desk: int, row: int, request: int, frame: int, frame_bytes: int) -> int:
     """Serve a pull that came in on a connection: answer it, or let it wait; DONE, or SLOW where it is not plain."""
@@ -186,16 +197,51 @@ def write_time_left(waiting: int, now_ms: int) -> None:
 def _understand(at_desk: int, request: int) -> tuple[bool, Pull]:
     """What a request asks for, and whether it is plain as far as can be seen before the queue is read."""
     found = load_native_i64(at_desk + desk.READING)
+    is_plain, given = _numbers(request)
+    group_id, topic_id, slot = _source(at_desk, request)
+    is_plain = is_plain and slot != NONE and load_native_i64(found + reading.IS_READABLE) != 0
+    commit = 0
+    tags = 0
+    tag_count = UNREADABLE
+    if is_plain:
+        if given.sys_flag & PULL_SUBSCRIPTION:
+            tags, tag_count = _requested_tags(at_desk, request)
+        else:
+            tags, tag_count = groups.find_subscription(at_desk, group_id, topic_id, given.version)
+        if given.sys_flag & PULL_COMMIT_OFFSET and given.commit_offset >= 0:
+            offsets = load_native_i64(at_desk + desk.OFFSETS)
+            row = find_offset(offsets, group_id, slot)
+            is_plain = row != NONE
+            commit = offset_address(offsets, row)
+    wait_ms = load_native_i64(found + reading.WAIT_MS)
+    if wait_ms == NONE:
+        wait_ms = given.suspend_ms
+    return is_plain and tag_count != UNREADABLE, Pull(
+        slot,
+        given.queue_offset,
+        max(given.count_max, 1),  # a first message is always given
+        given.sys_flag,
+        group_id,
+        topic_id,
+        min(max(wait_ms, 0), SUSPEND_MS_MAX),
+        commit,
+        given.commit_offset,
+        tags,
+        tag_count,
+    )
+
+
+@kernel
+def _numbers(request: int) -> tuple[bool, _Numbers]:
+    """The numbers of a pull, and whether all that must be there are, and all are some."""
     has_offset, queue_offset = int64_of(request, QUEUE_OFFSET)
     has_count, count_max = int32_of(request, MESSAGE_COUNT_MAX)
     has_sys_flag, sys_flag = int32_of(request, SYS_FLAG)
     has_commit, commit_offset = int64_of(request, COMMIT_OFFSET)
     has_suspend, suspend_ms = int64_of(request, SUSPEND_TIMEOUT_MS)
     has_version, version = int64_of(request, SUBSCRIPTION_VERSION)
-    group_id, topic_id, slot = _source(at_desk, request)
     is_plain = (
-        load_native_i64(found + reading.IS_READABLE) != 0
-        and has_offset
+        has_offset
         and has_count
         and has_sys_flag
         and has_commit
@@ -204,38 +250,8 @@ def _understand(at_desk: int, request: int) -> tuple[bool, Pull]:
         and _is_number_or_none(request, MESSAGE_BYTES_MAX)
         and _is_number_or_none(request, REQUEST_SOURCE)
         and sys_flag >= 0
-        and slot != NONE
     )
-    commit = 0
-    tags = 0
-    tag_count = UNREADABLE
-    if is_plain:
-        if sys_flag & PULL_SUBSCRIPTION:
-            tags, tag_count = _requested_tags(at_desk, request)
-        else:
-            tags, tag_count = groups.find_subscription(at_desk, group_id, topic_id, version)
-        if sys_flag & PULL_COMMIT_OFFSET and commit_offset >= 0:
-            offsets = load_native_i64(at_desk + desk.OFFSETS)
-            row = find_offset(offsets, group_id, slot)
-            is_plain = row != NONE
-            commit = offset_address(offsets, row)
-    wait_ms = load_native_i64(found + reading.WAIT_MS)
-    if wait_ms == NONE:
-        wait_ms = suspend_ms
-    wait_ms = min(max(wait_ms, 0), SUSPEND_MS_MAX)
-    return is_plain and tag_count != UNREADABLE, Pull(
-        slot,
-        queue_offset,
-        max(count_max, 1),  # a first message is always given
-        sys_flag,
-        group_id,
-        topic_id,
-        wait_ms,
-        commit,
-        commit_offset,
-        tags,
-        tag_count,
-    )
+    return is_plain, _Numbers(queue_offset, count_max, sys_flag, commit_offset, suspend_ms, version)
 
 
 @kernel

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from shmq.fastpath import connections
+from shmq.fastpath import connections, desk, request
 from shmq.fastpath.connections import set_flag
 from shmq.fastpath.outcomes import DONE, SLOW
-from shmq.fastpath.parked import NEVER_MS, forget_row, next_deadline_ms, parked_count
+from shmq.fastpath.parked import NEVER_MS, forget_row, look_at_parked, next_deadline_ms, parked_count
+from shmq.fastpath.parked_rows import ParkedRows, Wait, drop_handed_up, park
+from shmq.fastpath.tags import ALL
 from shmq.memory.block import address_of
 from shmq.memory.endian import store_native_i64
+from shmq.memory.words import store_word
+from shmq.store.queue_table import format_queue_table, max_address, queue_table_bytes
+from shmq.store.watermarks import DISPATCHED
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Encoding, decode
 from shmq.wire.frame import FrameReader
@@ -203,3 +208,32 @@ def test_many_pulls_in_any_order(tmp_path):
             assert next_deadline_ms(broker.desk) == min(until_ms for _, until_ms in waiting.values())
     assert not broker.take_handed_up()
     broker.close()
+
+
+def test_thousands_of_queues_are_looked_at_once_a_millisecond():
+    queues = 4100
+    memory = np.zeros(queue_table_bytes(queues), dtype=np.uint8)
+    format_queue_table(memory, queues)
+    words, row, marks = (np.zeros(1024, dtype=np.uint8) for _ in range(3))
+    at_desk, at_row, frame = address_of(words), address_of(row), np.zeros(64, dtype=np.uint8)
+    parked = ParkedRows(at_desk, queues, queues)
+    store_native_i64(at_desk + desk.QUEUES, address_of(memory))
+    store_native_i64(at_desk + desk.WATERMARKS, address_of(marks))
+    store_native_i64(at_desk + desk.NOW_MS, NOW_MS)
+    for slot in range(queues):
+        assert park(at_desk, at_row, Wait(slot, 0, NOW_MS + 100, 0, ALL), address_of(frame), 64) != 0
+    assert look_at_parked(at_desk) == 0
+    assert next_deadline_ms(at_desk) == NOW_MS + 100
+    store_word(max_address(address_of(memory), 7), 1)
+    store_word(address_of(marks) + DISPATCHED, 1)
+    assert look_at_parked(at_desk) == 0  # one look was in this millisecond
+    assert next_deadline_ms(at_desk) == NOW_MS + 1
+    store_native_i64(at_desk + desk.NOW_MS, NOW_MS + 1)
+    parsed = np.zeros(request.SIZE, dtype=np.uint8)
+    store_native_i64(at_desk + desk.REQUEST, address_of(parsed))
+    assert look_at_parked(at_desk) == 1  # what is no frame is handed up
+    assert parked_count(at_desk) == queues - 1
+    drop_handed_up(at_desk)
+    forget_row(at_desk, at_row)
+    assert parked_count(at_desk) == 0
+    del parked  # it had to outlive the calls
