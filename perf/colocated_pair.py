@@ -4,6 +4,8 @@ Both ends are processes of their own, started anew for a contestant and kept for
 compiling are no part of a turn. Jobs:
 
     send       so many messages as fast as they go; the turn ends when the consumer has them all
+    acknowledged
+               so many at a fixed rate, each waited for before the next; latencies count from the planned times
     paced      so many at a fixed rate, each at its planned time whatever became of the one before; a body carries
                that time, and the consumer's latencies count from it: a stall delays all that were due meanwhile
 
@@ -43,6 +45,9 @@ class Producer(Protocol):
 
     def send_paced(self, begin_ns: int, interval_ns: int, count: int) -> Histogram:
         """Send so many, each at its planned time; return how late they were sent."""
+
+    def send_acknowledged(self, begin_ns: int, interval_ns: int, count: int) -> Histogram:
+        """Send so many, each at its planned time, and wait for its acknowledgement; return how long that took."""
 
     def close(self) -> None:
         """Close it."""
@@ -122,6 +127,9 @@ class _PeerProducer:
     def send_paced(self, begin_ns: int, interval_ns: int, count: int) -> Histogram:
         send, rest = self._send, bytes(self._peer.body_bytes - _STAMP.size)
         return paced(lambda stamp: send(stamp + rest), begin_ns, interval_ns, count)
+
+    def send_acknowledged(self, begin_ns: int, interval_ns: int, count: int) -> Histogram:  # noqa: ARG002
+        raise AssertionError(f"{self._peer.name} acknowledges nothing")
 
     def close(self) -> None:
         del self._send
@@ -217,6 +225,19 @@ class Pair:
         }
         return Measured(figures, {"end to end": latencies, "sent late": late})
 
+    def acknowledged(self, rate: float, messages: int) -> Measured:
+        """Send so many at a fixed rate, and wait for each; return latencies from the planned times."""
+        assert len(self._ends()) == 1
+        plan = {"begin_ns": clock() + LEAD_NS, "interval_ns": int(_NS / rate)}
+        (sent,) = self._tell_all("acknowledged", messages, plan)
+        latencies = sent["histogram"]
+        figures = {
+            "messages/s": messages / (sent["end_ns"] - plan["begin_ns"]) * _NS,
+            **latencies.percentiles_us(),
+            **self._load_cpu([sent], messages),
+        }
+        return Measured(figures, {"acknowledged": latencies})
+
     def close(self) -> None:
         """End the processes."""
         for end in self._ends():
@@ -276,7 +297,12 @@ class _End:
 
 def _produce(carrier: Carrier, control: Connection) -> None:
     producer = carrier.open_producer()
-    _serve(control, {"send": producer.send_all, "paced": producer.send_paced})
+    jobs = {
+        "send": producer.send_all,
+        "paced": producer.send_paced,
+        "acknowledged": producer.send_acknowledged,
+    }
+    _serve(control, jobs)
     producer.close()
 
 

@@ -61,6 +61,11 @@ class Peer:
         self.unique = f"shmq-perf-{os.getpid()}-{time.monotonic_ns()}"
 
     @property
+    def title(self) -> str:
+        """Its name, and how it is used."""
+        return self.name if self.batch == 1 else f"{self.name}, by {self.batch}"
+
+    @property
     def message_bytes(self) -> int:
         """The length of one message of the peer's."""
         return self.body_bytes * self.batch

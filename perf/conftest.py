@@ -87,7 +87,7 @@ class Arena:
     def enter(self, start: Callable[[Path], Contestant]) -> Contestant:
         """Start a server."""
         server = start(self._directory)
-        self._ends.callback(server.kill)
+        self.end_with(server.kill)
         self._entered.append(server)
         return server
 
@@ -95,11 +95,15 @@ class Arena:
         """Start those of the peers that take part in this run."""
         return [self.enter(STARTERS[name][1]) for name in names if name in self._options.peers]
 
+    def end_with(self, end: Callable[[], object]) -> None:
+        """Have something called when the question ends, however it ends."""
+        self._ends.callback(end)
+
     def load(self) -> Generator:
         """Start a process that generates load."""
         self._loads += 1
         made = Generator(self._directory, f"load-{self._loads}")
-        self._ends.callback(made.process.kill)
+        self.end_with(made.process.kill)
         return made
 
     def stop(self) -> None:
@@ -116,6 +120,13 @@ def arena(options: Options, tmp_path: Path) -> Iterator[Arena]:
         made = Arena(tmp_path, options, ends)
         yield made
         made.stop()
+
+
+@pytest.fixture
+def kept(arena: Arena) -> Iterator[contextlib.ExitStack]:  # noqa: ARG001 - it ends before the servers do
+    """What a question has open until its end."""
+    with contextlib.ExitStack() as ends:
+        yield ends
 
 
 def _options(config: pytest.Config) -> tuple[Options, Mapping[str, str]]:
