@@ -126,6 +126,10 @@ _INT32_MAX: Final = (1 << 31) - 1
 _ZERO, _PLUS, _MINUS = b"0+-"
 _TRUE: Final = 0x65757274  # "true", native
 _DIGITS_MAX: Final = 18  # surely of an int64; longer numbers are Python's
+_HIGH_NIBBLES: Final = -0x0F0F0F0F0F0F0F10
+_LOW_NIBBLES: Final = 0x0F0F0F0F0F0F0F0F
+_THREES: Final = 0x3030303030303030
+_SIXES: Final = 0x0606060606060606
 _NAME_BYTES_MAX: Final = 20
 _NAME_ROOM_BYTES: Final = 24
 
@@ -231,6 +235,12 @@ def integer(address: int, size_bytes: int) -> tuple[bool, int]:
     if at >= end or end - at > _DIGITS_MAX:
         return False, 0
     number = 0
+    if end - at >= 8:
+        word = load_native_i64(at)
+        if not _are_digits(word):
+            return False, 0
+        number = _eight_digits(word)
+        at += 8
     while at < end:
         digit = load_u8(at) - _ZERO
         if digit < 0 or digit > 9:
@@ -238,3 +248,18 @@ def integer(address: int, size_bytes: int) -> tuple[bool, int]:
         number = 10 * number + digit
         at += 1
     return True, -number if is_negative else number
+
+
+@kernel
+def _are_digits(word: int) -> bool:
+    """Whether eight bytes are decimal digits: their high nibbles are 3, and stay so if 6 is added to the low ones."""
+    return word & _HIGH_NIBBLES == _THREES and (word + _SIXES) & _HIGH_NIBBLES == _THREES
+
+
+@kernel
+def _eight_digits(word: int) -> int:
+    """The number that eight digits are, the first one in the lowest byte: pairs of them, of these, and again."""
+    pairs = word & _LOW_NIBBLES
+    pairs = (10 * pairs + (pairs >> 8)) & 0x00FF00FF00FF00FF
+    fours = (100 * pairs + (pairs >> 16)) & 0x0000FFFF0000FFFF
+    return (10_000 * fours + (fours >> 32)) & 0xFFFFFFFF

@@ -5,36 +5,32 @@ values are the text they are written as, null is absence, blanks may stand betwe
 that are not JSON, and forms that clients do not send: escapes in names, nested values, fractions, exponents and
 numbers that are not written as Python would write them.
 
-A text without escapes stays where it is; one with escapes is written into the request's arena. Text is scanned 32
-bytes a step, beyond the header's end where it comes to that: an end that is passed is noticed, and no more than
-`request.SPARE_BYTES` behind it are ever read.
+Fields with the one-letter names of a send, and headers whose members stand as RocketMQ's own clients sort them, have
+ways of their own, which fall back upon the others. The header's end may be passed on the way, since what is looked
+for may stand in the body too; it is noticed before anything is believed.
 """
 
 from typing import Final
 
+import numpy as np
+
 from shmq.fastpath import request as layout
 from shmq.fastpath.request import UNKNOWN, field_id_of, integer, put_field
-from shmq.fastpath.utf8 import character_bytes, put_character
+from shmq.fastpath.request_strings import BEHIND_LANES, FAILED, read_string
 from shmq.jit import kernel
-from shmq.memory.block import copy
-from shmq.memory.endian import load_native_i32, load_native_i64, load_u8, store_native_i64, store_u8
+from shmq.memory.block import address_of
+from shmq.memory.endian import load_native_i32, load_native_i64, load_u8, store_native_i64
 from shmq.memory.lanes import LANES, json_stops, lowest_bit
 
-FAILED: Final = -1
-"""Instead of a position: this header is Python's."""
-
-_QUOTE, _BACKSLASH, _SLASH, _COMMA, _COLON, _OPEN, _CLOSE = b'"\\/,:{}'
+_QUOTE, _COMMA, _COLON, _OPEN, _CLOSE = b'",:{}'
 _BLANK, _TAB, _LINE, _RETURN = b" \t\n\r"
 _ZERO, _NINE, _MINUS, _PLUS, _POINT = b"09-+."
 _LETTER_A, _LETTER_N = b"an"
 _LETTER_E: Final = ord("e")
-_LETTER_U: Final = ord("u")
 _INT32_MAX: Final = (1 << 31) - 1
+_INT32_DIGITS_MAX: Final = 10
 _DIGITS_MAX: Final = 18
 _NUMBER_TEXT_BYTES_MAX: Final = 11
-_SURROGATES: Final = 0xD800
-_LOW_SURROGATES: Final = 0xDC00
-_BEHIND_SURROGATES: Final = 0xE000
 
 
 def _word(text: bytes) -> int:
@@ -46,6 +42,9 @@ _MASK_5: Final = (1 << 40) - 1
 _MASK_7: Final = (1 << 56) - 1
 _LETTER_MASK: Final = 0xFFFF00FF
 _LETTER_NAME: Final = _word(b'"\0":')
+_LETTER_TEXT_MASK: Final = 0xFFFFFF00FF
+_LETTER_TEXT: Final = _word(b'"\0":"')
+_TEXT_END: Final = _word(b'",')
 _CODE: Final = _word(b'code"')
 _FLAG: Final = _word(b'flag"')
 _OPAQUE: Final = _word(b'opaque"')
@@ -55,12 +54,23 @@ _FIELDS_END: Final = _word(b's"')
 _TRUE: Final = _word(b"true")
 _ALSE: Final = _word(b"alse")
 _NULL: Final = _word(b"null")
-_SHORT_ESCAPE: Final = _word(b"\\u000")
+_USUAL_CODE: Final = np.frombuffer(b'{"code":', dtype=np.uint8)
+_USUAL_FIELDS: Final = np.frombuffer(b',"extFields":{', dtype=np.uint8)
+_USUAL_FLAG: Final = np.frombuffer(b',"flag":', dtype=np.uint8)
+_USUAL_OPAQUE: Final = np.frombuffer(b',"language":"JAVA","opaque":', dtype=np.uint8)
+_USUAL_VERSION: Final = np.frombuffer(b',"serializeTypeCurrentRPC":"JSON","version":', dtype=np.uint8)
 
 
 @kernel
 def parse_json(request: int, at: int, end: int) -> bool:
     """Read the header between two addresses; whether it could be."""
+    return _parse_usual(request, at, end) or _parse_any(request, at, end)
+
+
+@kernel
+def _parse_any(request: int, at: int, end: int) -> bool:
+    """Read a header from its beginning, whatever was read of it before."""
+    store_native_i64(request + layout.ARENA_USED, 0)
     at = _skip_blanks(at, end)
     if load_u8(at) != _OPEN:
         return False
@@ -79,6 +89,39 @@ def parse_json(request: int, at: int, end: int) -> bool:
         if separator != _COMMA:
             return False
     return False
+
+
+@kernel
+def _parse_usual(request: int, at: int, end: int) -> bool:
+    """Read a header as RocketMQ's own clients write it: members sorted, no blanks. False: it is another, or broken."""
+    if not _stands(at, address_of(_USUAL_CODE), len(_USUAL_CODE)):
+        return False
+    at = _digits(request + layout.CODE, at + len(_USUAL_CODE))
+    if at == FAILED or not _stands(at, address_of(_USUAL_FIELDS), len(_USUAL_FIELDS)):
+        return False
+    at = _fields(request, at + len(_USUAL_FIELDS) - 1, end)
+    if at == FAILED or not _stands(at, address_of(_USUAL_FLAG), len(_USUAL_FLAG)):
+        return False
+    at = _digits(request + layout.FLAG, at + len(_USUAL_FLAG))
+    if at == FAILED or not _stands(at, address_of(_USUAL_OPAQUE), len(_USUAL_OPAQUE)):
+        return False
+    at = _digits(request + layout.OPAQUE, at + len(_USUAL_OPAQUE))
+    if at == FAILED or not _stands(at, address_of(_USUAL_VERSION), len(_USUAL_VERSION)):
+        return False
+    at = _digits(request + layout.VERSION, at + len(_USUAL_VERSION))
+    return at == end - 1 and load_u8(at) == _CLOSE
+
+
+@kernel
+def _stands(at: int, text: int, size_bytes: int) -> bool:
+    """Whether a text of at least 8 bytes stands here."""
+    last = size_bytes - 8
+    compared = 0
+    while compared < last:
+        if load_native_i64(at + compared) != load_native_i64(text + compared):
+            return False
+        compared += 8
+    return load_native_i64(at + last) == load_native_i64(text + last)
 
 
 @kernel
@@ -127,6 +170,7 @@ def _fields(request: int, at: int, end: int) -> int:
     if separator == _CLOSE:
         at += 1
     while separator != _CLOSE and at < end:
+        at, present = _letter_fields(request, at, end, present)
         field_id, at = _field_name(at, end)
         text, text_bytes, at = _value(request, at, end)
         if at == FAILED:
@@ -144,7 +188,30 @@ def _fields(request: int, at: int, end: int) -> int:
         if separator == _COMMA:
             at = _skip_blanks(at, end)
     store_native_i64(request + layout.PRESENT, present)
-    return at if separator == _CLOSE else FAILED
+    return at if separator == _CLOSE and at <= end else FAILED
+
+
+@kernel
+def _letter_fields(request: int, at: int, end: int, present: int) -> tuple[int, int]:
+    """Read fields as most clients write those of a send: `"b":"text",` without a blank or an escape.
+
+    Returns where the first other one begins, and the bits of those that are there.
+    """
+    word = load_native_i64(at)
+    while at < end:
+        letter = (word >> 8) & 0xFF
+        if word & _LETTER_TEXT_MASK != _LETTER_TEXT or letter < _LETTER_A or letter > _LETTER_N:
+            break
+        text = at + 5
+        text_bytes = lowest_bit(json_stops(text) | BEHIND_LANES)
+        word = load_native_i64(text + text_bytes)
+        if word & 0xFFFF != _TEXT_END:
+            break
+        put_field(request, letter - _LETTER_A, text, text_bytes)
+        present |= 1 << (letter - _LETTER_A)
+        at = text + text_bytes + 2
+        word >>= 16
+    return at, present
 
 
 @kernel
@@ -167,7 +234,7 @@ def _value(request: int, at: int, end: int) -> tuple[int, int, int]:
     if at == FAILED or at >= end:
         return 0, layout.ABSENT, FAILED
     if load_u8(at) == _QUOTE:
-        return _string(request, at + 1, end)
+        return read_string(request, at + 1, end)
     size_bytes = _scalar_bytes(at)
     if size_bytes == 0:
         return 0, layout.ABSENT, FAILED
@@ -177,132 +244,43 @@ def _value(request: int, at: int, end: int) -> tuple[int, int, int]:
 
 
 @kernel
-def _string(request: int, at: int, end: int) -> tuple[int, int, int]:
-    """Address and size of the text of a string behind its quote, and where it ends, or FAILED."""
-    begin = at
-    while at < end:
-        stops = json_stops(at)
-        if stops == 0:
-            at += LANES
-            continue
-        at += lowest_bit(stops)
-        byte = load_u8(at)
-        if byte == _QUOTE:
-            return begin, at - begin, at + 1
-        if byte == _BACKSLASH:
-            return _unescape(request, begin, at, end)
-        taken = character_bytes(at)
-        if taken == 0:
-            break
-        at += taken
-    return 0, layout.ABSENT, FAILED
-
-
-@kernel
-def _unescape(request: int, begin: int, at: int, end: int) -> tuple[int, int, int]:
-    """As _string, for one that begins at `begin` and has its first escape at `at`: its text is made in the arena."""
-    arena_used = load_native_i64(request + layout.ARENA_USED)
-    text = request + layout.ARENA + arena_used
-    target = text + at - begin
-    copy(text, begin, at - begin)
-    while at < end:
-        byte = load_u8(at)
-        if byte == _BACKSLASH:
-            written, taken = _escape(target, at)
-        elif byte == _QUOTE:
-            store_native_i64(request + layout.ARENA_USED, arena_used + target - text)
-            return text, target - text, at + 1
-        elif 0x20 <= byte < 0x80:
-            copy(target, at, LANES)  # too much, perhaps: what comes next is written over it
-            written = taken = min(lowest_bit(json_stops(at)), LANES)
-        else:
-            copy(target, at, 4)
-            written = taken = character_bytes(at)
-        if taken == 0:
-            break
-        target += written
-        at += taken
-    return 0, layout.ABSENT, FAILED
-
-
-@kernel
-def _escape(target: int, at: int) -> tuple[int, int]:
-    """Write the character of an escape; return how many bytes it takes there and here; 0 here where it is none."""
-    if load_native_i64(at) & _MASK_5 == _SHORT_ESCAPE:
-        digit = _hex_digit(load_u8(at + 5))
-        store_u8(target, digit)
-        return 1, 6 if digit >= 0 else 0
-    kind = load_u8(at + 1)
-    if kind == _LETTER_U:
-        return _unicode_escape(target, at)
-    character = -1
-    if kind in (_QUOTE, _BACKSLASH, _SLASH):
-        character = kind
-    elif kind == 0x6E:  # n
-        character = _LINE
-    elif kind == 0x74:  # t
-        character = _TAB
-    elif kind == 0x72:  # r
-        character = _RETURN
-    elif kind == 0x62:  # b
-        character = 0x08
-    elif kind == 0x66:  # f
-        character = 0x0C
-    store_u8(target, character)
-    return 1, 2 if character >= 0 else 0
-
-
-@kernel
-def _unicode_escape(target: int, at: int) -> tuple[int, int]:
-    point = _hex_word(at + 2)
-    if point < 0 or _LOW_SURROGATES <= point < _BEHIND_SURROGATES:
-        return 0, 0
-    if point < _SURROGATES or point >= _BEHIND_SURROGATES:
-        return put_character(target, point), 6
-    if load_u8(at + 6) != _BACKSLASH or load_u8(at + 7) != _LETTER_U:
-        return 0, 0
-    low = _hex_word(at + 8)
-    if low < _LOW_SURROGATES or low >= _BEHIND_SURROGATES:
-        return 0, 0
-    return put_character(target, 0x10000 + ((point - _SURROGATES) << 10) + low - _LOW_SURROGATES), 12
-
-
-@kernel
-def _hex_word(at: int) -> int:
-    """The number that four hexadecimal digits are; negative where one is none."""
-    high = _hex_digit(load_u8(at)) << 12 | _hex_digit(load_u8(at + 1)) << 8
-    return high | _hex_digit(load_u8(at + 2)) << 4 | _hex_digit(load_u8(at + 3))
-
-
-@kernel
-def _hex_digit(byte: int) -> int:
-    digit = byte - _ZERO
-    if 0 <= digit <= 9:
-        return digit
-    digit = (byte | 0x20) - _LETTER_A + 10
-    return digit if 10 <= digit <= 15 else -1
-
-
-@kernel
 def _number(target: int, at: int, end: int) -> int:
     """Store a number of the header; return where it ends, or FAILED. Null is 0, and text may be a number."""
     if at == FAILED or at >= end:
         return FAILED
-    is_text = load_u8(at) == _QUOTE
-    if is_text:
-        at += 1
-        size_bytes = min(lowest_bit(json_stops(at)), LANES)
-        if load_u8(at) == _PLUS or load_u8(at + size_bytes) != _QUOTE or size_bytes > _NUMBER_TEXT_BYTES_MAX:
-            return FAILED
-    else:
-        size_bytes = _scalar_bytes(at)
+    if load_native_i32(at) == _NULL:
+        store_native_i64(target, 0)
+        return at + 4
+    if load_u8(at) != _QUOTE:
+        return _digits(target, at)
+    at += 1
+    size_bytes = min(lowest_bit(json_stops(at)), LANES)
     is_number, number = integer(at, size_bytes)
-    if not is_text and load_native_i32(at) == _NULL:
-        is_number = True
+    if load_u8(at) == _PLUS or load_u8(at + size_bytes) != _QUOTE or size_bytes > _NUMBER_TEXT_BYTES_MAX:
+        return FAILED
     if not is_number or number < -_INT32_MAX - 1 or number > _INT32_MAX:
         return FAILED
     store_native_i64(target, number)
-    return at + size_bytes + 1 if is_text else at + size_bytes
+    return at + size_bytes + 1
+
+
+@kernel
+def _digits(target: int, at: int) -> int:
+    """Store a number of 32 bits that stands here in digits; return where it ends, or FAILED."""
+    is_negative = load_u8(at) == _MINUS
+    begin = at + 1 if is_negative else at
+    at = begin
+    number = 0
+    digit = load_u8(at) - _ZERO
+    while 0 <= digit <= 9 and at - begin < _INT32_DIGITS_MAX:
+        number = 10 * number + digit
+        at += 1
+        digit = load_u8(at) - _ZERO
+    is_padded = load_u8(begin) == _ZERO and (at - begin > 1 or is_negative)
+    if at == begin or is_padded or 0 <= digit <= 9 or number > _INT32_MAX + is_negative:
+        return FAILED
+    store_native_i64(target, -number if is_negative else number)
+    return at
 
 
 @kernel
@@ -355,7 +333,7 @@ def _skip_blanks(at: int, end: int) -> int:
     """The first byte from here on that is no blank; not behind the end."""
     while at < end:
         byte = load_u8(at)
-        if byte not in (_BLANK, _LINE, _RETURN, _TAB):
+        if byte > _BLANK or byte not in (_BLANK, _LINE, _RETURN, _TAB):
             break
         at += 1
     return at

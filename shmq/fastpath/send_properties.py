@@ -63,10 +63,13 @@ def scan_properties(text: int, text_bytes: int) -> Properties:
     is_open = False
     at = text
     end = text + text_bytes
+    window = text
+    stops = bytes_up_to(text, VALUE_END) if text_bytes > 0 else 0
     while at < end:
         name = at
-        value = _find_separator(name, end) + 1
-        at = _find_separator(value, end)
+        separator, window, stops = _next_separator(window, stops, end)
+        value = separator + 1
+        at, window, stops = _next_separator(window, stops, end)
         is_open = at == end
         name_bytes = value - 1 - name
         if name_bytes <= 0 or value >= at or load_u8(value - 1) != NAME_END:
@@ -110,11 +113,9 @@ def _is_special(word: int) -> bool:
 
 
 @kernel
-def _find_separator(at: int, end: int) -> int:
-    """The first byte from here on that is no text, or the end."""
-    while at < end:
-        stops = bytes_up_to(at, VALUE_END)
-        if stops != 0:
-            return min(at + lowest_bit(stops), end)
-        at += LANES
-    return end
+def _next_separator(window: int, stops: int, end: int) -> tuple[int, int, int]:
+    """The next byte that is no text, or the end; the window of 32 bytes that it is in, and what is left there."""
+    while stops == 0 and window < end:
+        window += LANES
+        stops = bytes_up_to(window, VALUE_END)
+    return min(window + lowest_bit(stops), end), window, stops & (stops - 1)
