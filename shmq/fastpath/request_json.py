@@ -171,7 +171,7 @@ def _fields(request: int, at: int, end: int) -> int:
         at += 1
     while separator != _CLOSE and at < end:
         at, present = _letter_fields(request, at, end, present)
-        field_id, at = _field_name(at, end)
+        field_id, at = _field_name(_skip_blanks(at, end), end)
         text, text_bytes, at = _value(request, at, end)
         if at == FAILED:
             return FAILED

@@ -145,6 +145,7 @@ def test_golden_frames_are_taken(name):
         b'{"code":310,"extFields":{"e":1,"k":false,"m":true}}',
         b'{"code":310,"extFields":{"a":"\\ud83d\\ude00\\u00e9\\u20ac\\u0041\\/\\b\\f\\n\\r\\t\\"\\\\"}}',
         '{"code":310,"extFields":{"a":"é€\U0001f600"}}'.encode(),
+        b'{"extFields":{"a":"1", "b":"2",\n"c":"3" ,"d":"4"}}',
         b' {\t"code" :\n310 , "extFields" : { "a" : "1" , "topic" : "T" } } ',
         b"{}",
     ],
