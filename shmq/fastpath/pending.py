@@ -19,7 +19,7 @@ A row:
         24     8  opaque
         32     8  flags            bits below
         40     8  queue_id         as the answer names it
-        48     8  count            of records
+        48     8  record_count
         56     8  records_bytes    their length together
         64     8  sizes            the heap's: the length of each of several records, 4 bytes each; or 0
         72     8  next             the next row of the list that this one is in, or 0
