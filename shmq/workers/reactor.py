@@ -124,14 +124,12 @@ def _look(state: int, timeout_ms: int) -> int:
 def _sleep(state: int, timeout_ms: int) -> int:
     """A round that begins with a sleep."""
     bell = load_native_i64(state + reactor_state.BELL)
-    timeout_ms = min(timeout_ms, _wait_ms(state))
     if bell == 0:
-        return _do_round(state, _look(state, timeout_ms))
+        return _do_round(state, _look(state, min(timeout_ms, _wait_ms(state))))
     doorbell.want(bell, load_native_i64(state + reactor_state.NEWS) | _news(state))
     doorbell.will_sleep(bell)
     moved = _look_at_others(state)  # a last look, now that whoever has more for us sees us asleep
-    if moved > 0 or is_for_python(state):
-        timeout_ms = 0
+    timeout_ms = 0 if moved > 0 or is_for_python(state) else min(timeout_ms, _wait_ms(state))
     found = _look(state, timeout_ms)
     doorbell.is_awake(bell)
     return moved + _do_round(state, found)

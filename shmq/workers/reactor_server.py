@@ -309,7 +309,9 @@ class ReactorServer:
         self._by_index[index] = self._by_id[connection.id] = connection
         flags = connections.VIP if accepted.is_vip else 0
         descriptor = accepted.socket.fileno()
-        reactor_rows.open_row(self.state, index, descriptor, connection.id, flags)
+        error = -reactor_rows.open_row(self.state, index, descriptor, connection.id, flags)
+        if error:
+            self.close(connection, f"epoll does not take it: {os.strerror(error)}")
 
     def _address_of(self, connection: RowConnection) -> int:
         return self._rows.address + connection.index * connections.SIZE

@@ -1,5 +1,6 @@
 """Messages in and out of a running broker, as clients send and pull them."""
 
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from shmq.config.settings import Config
 from shmq.wire.batch import BatchEntry, join_batch
 from shmq.wire.codes import RequestCode, ResponseCode
-from shmq.wire.command import FLAG_ONEWAY, Command, Encoding
+from shmq.wire.command import FLAG_ONEWAY, Command, Encoding, encode
 from shmq.wire.fields import write_header
 from shmq.wire.message import ReceivedMessage, decode_messages
 from shmq.wire.send_headers import SendHeader
@@ -63,8 +64,31 @@ def test_what_is_sent_is_pulled(shared_broker: ShmqBroker, encoding: Encoding) -
 
 
 @encodings
-def test_the_first_form_of_a_send_is_taken_too(shared_broker: ShmqBroker, encoding: Encoding) -> None:
-    topic = f"first-form-{encoding.name}"
+def test_sends_of_both_forms_on_one_connection_are_stored_in_their_order(
+    shared_broker: ShmqBroker, encoding: Encoding
+) -> None:
+    """The second form is served by kernels, the first by Python."""
+    topic = f"mixed-{encoding.name}"
+    count = 400
+    forms = random.Random(encoding.name)
+    with Remote(shared_broker.address, encoding=encoding) as remote:
+        assert remote.send(topic, b"0").code == ResponseCode.SUCCESS
+        pipelined = bytearray()
+        for number in range(1, count):
+            command = send_request(topic, b"%d" % number)
+            if forms.random() < 0.3:
+                command = first_form_of(topic, b"%d" % number)
+            command.opaque, command.encoding = 1000 + number, encoding
+            pipelined += encode(command)
+        remote.socket.sendall(pipelined)
+        answers = {answer.opaque: answer for answer in (remote.receive() for _ in range(1, count))}
+        offsets = [int(answers[1000 + number].fields["queueOffset"]) for number in range(1, count)]
+        stored = [bytes(each.body) for each in remote.read_queue(topic, 0, count)]
+    assert offsets == list(range(1, count))
+    assert stored == [b"%d" % number for number in range(count)]
+
+
+def first_form_of(topic: str, body: bytes) -> Command:
     header = SendHeader(
         producer_group="PG",
         topic=topic,
@@ -75,9 +99,14 @@ def test_the_first_form_of_a_send_is_taken_too(shared_broker: ShmqBroker, encodi
         born_timestamp_ms=1,
         flag=0,
     )
-    fields = write_header(header)
+    return Command(RequestCode.SEND_MESSAGE, fields=write_header(header), body=body)
+
+
+@encodings
+def test_the_first_form_of_a_send_is_taken_too(shared_broker: ShmqBroker, encoding: Encoding) -> None:
+    topic = f"first-form-{encoding.name}"
     with Remote(shared_broker.address, encoding=encoding) as remote:
-        assert remote.call(Command(RequestCode.SEND_MESSAGE, fields=fields, body=b"V1")).code == 0
+        assert remote.call(first_form_of(topic, b"V1")).code == 0
         assert bytes(wait_message(remote, topic).body) == b"V1"
 
 
