@@ -90,11 +90,6 @@ class FastTables:
         """How many submissions of the fast path have no answer yet."""
         return load_native_i64(address_of(self._pending) + pending.COUNT)
 
-    @property
-    def wants_flush_news(self) -> bool:
-        """Whether answers wait for the flush."""
-        return pending.first_unflushed(address_of(self._pending)) != 0
-
     def apply(self, update: Update) -> None:
         """Take over what the conductor says."""
         self._groups.apply(update)

@@ -232,7 +232,7 @@ class TestSyncFlush:
             sender.turn()
             sender.flush_to(begin)
         assert [sender.take() for sender in pair] == [[], []]
-        assert pair[0].tables.wants_flush_news
+        assert flush_deadline_ms(pair[0].desk) != NONE
         half = pair[0].appended // 2
         for sender in pair:
             sender.flush_to(half)
@@ -244,7 +244,7 @@ class TestSyncFlush:
         rest = [sender.take() for sender in pair]
         assert rest[0] == rest[1]
         assert len(rest[0]) == 1
-        assert not pair[0].tables.wants_flush_news
+        assert flush_deadline_ms(pair[0].desk) == NONE
 
     def test_an_answer_says_so_when_its_message_did_not_get_to_the_disk_in_time(self, pair):
         for sender in pair:
