@@ -174,9 +174,9 @@ class Supervisor:
         self._log.info("stopping")
         announcing.withdraw(self._config)
         self._memory.state = header.STOPPING
+        self._children.restart_waiting()  # while there are listeners for them to take over
         for listener in (*self._grounds.broker_listeners, *self._grounds.namesrv_listeners):
             listener.socket.close()
-        self._children.restart_waiting()
         self._children.tell(signal.SIGTERM)
         deadline_ns = time.monotonic_ns() + self._config.stop_timeout_ms * 1_000_000
         while self._children.running:
