@@ -70,8 +70,8 @@ class NoRoomError(LocalError):
     """Every session is taken, or there is no memory for another one."""
 
 
-class SendRefusedError(LocalError):
-    """The broker does not take the message.
+class RefusedError(LocalError):
+    """The broker refuses what was asked of it, a message to be stored for instance.
 
     Args:
         code: the RocketMQ response code (`shmq.wire.codes.ResponseCode`).

@@ -52,7 +52,7 @@ class Acknowledgement:
 
         Raises:
             WaitTimeoutError: it is not known in time.
-            SendRefusedError: the broker did not take the message.
+            RefusedError: the broker did not take the message.
             BrokerLostError: the broker went before it answered.
         """
         if not self.done():

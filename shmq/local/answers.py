@@ -8,7 +8,7 @@ from collections import deque
 from typing import NamedTuple
 
 from shmq.broker.outcome import PutStatus
-from shmq.errors import LocalError, SendRefusedError
+from shmq.errors import LocalError, RefusedError
 from shmq.local.acknowledgement import Acknowledgement, SendResult
 from shmq.store.host import Host
 from shmq.wire.codes import ResponseCode
@@ -88,11 +88,9 @@ class Answers:
             acknowledgement.settle(error)
 
 
-def refusal(status: int, messages: int = 1) -> SendRefusedError:
+def refusal(status: int, messages: int = 1) -> RefusedError:
     """The error for messages that the writer did not store."""
     code, remark = _REMARKS.get(
         PutStatus(status), (ResponseCode.SYSTEM_ERROR, f"the writer answered {PutStatus(status).name}")
     )
-    return SendRefusedError(
-        code, remark if messages == 1 else f"{messages} messages were not stored: {remark}"
-    )
+    return RefusedError(code, remark if messages == 1 else f"{messages} messages were not stored: {remark}")

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from shmq.broker.questions import ask_topic_view
-from shmq.errors import RingFullError, SendRefusedError, WaitTimeoutError
+from shmq.errors import RefusedError, RingFullError, WaitTimeoutError
 from shmq.local import desk as d
 from shmq.local import submit
 from shmq.local.acknowledgement import Acknowledgement, SendResult
@@ -81,7 +81,7 @@ class Outgoing:
 
         Raises:
             RingFullError: there was no room in time.
-            SendRefusedError: the message cannot be sent.
+            RefusedError: the message cannot be sent.
             BrokerLostError: the broker went, with messages in flight.
         """
         self.session.ready()
@@ -92,7 +92,7 @@ class Outgoing:
             if outcome >= 0:
                 return outcome
             if outcome == submit.ILLEGAL:
-                raise SendRefusedError(
+                raise RefusedError(
                     ResponseCode.MESSAGE_ILLEGAL,
                     f"a body has 1 to {template.body_bytes_max} bytes here; larger ones need a larger "
                     "message_bytes_max or local_submit_ring_bytes",
@@ -104,7 +104,7 @@ class Outgoing:
         """Bring a template up to date with the broker.
 
         Raises:
-            SendRefusedError: the topic does not exist and is not made, or may not be written to.
+            RefusedError: the topic does not exist and is not made, or may not be written to.
         """
         session = self.session
         if self._life != session.lives:
@@ -203,11 +203,9 @@ class Outgoing:
         queue_nums = self.session.attachment.terms.default_topic_queue_nums
         view, changes = self.session.ask(ask_topic_view(self._topic, queue_nums, make=True))
         if not view["permission"] & PERM_WRITE or view["write"] < 1:
-            raise SendRefusedError(
-                ResponseCode.NO_PERMISSION, f"the topic {self._topic!r} may not be written to"
-            )
+            raise RefusedError(ResponseCode.NO_PERMISSION, f"the topic {self._topic!r} may not be written to")
         if self._queue_id >= view["write"]:
-            raise SendRefusedError(
+            raise RefusedError(
                 ResponseCode.INVALID_PARAMETER,
                 f"the topic {self._topic!r} has {view['write']} queues to write to, there is no {self._queue_id}",
             )

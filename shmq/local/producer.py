@@ -146,7 +146,7 @@ class LocalProducer:
 
         Raises:
             RingFullError: there was no room in time; it is not sent.
-            SendRefusedError: it cannot be sent.
+            RefusedError: it cannot be sent.
             BrokerLostError: the broker stopped; messages in flight are stored or not. The next call attaches again.
             SessionMisuseError: this is not the producer's thread, or it is closed.
         """
@@ -273,7 +273,7 @@ class LocalProducer:
 
         Raises:
             WaitTimeoutError: it is not, in time.
-            SendRefusedError: the broker did not store some, since the last flush, whose answers nobody waited for.
+            RefusedError: the broker did not store some, since the last flush, whose answers nobody waited for.
             BrokerLostError: the broker stopped.
         """
         session = self.session

@@ -19,7 +19,7 @@ from shmq.errors import (
     BrokerAbsentError,
     BrokerLostError,
     BrokerNotReadyError,
-    SendRefusedError,
+    RefusedError,
     SessionMisuseError,
     WaitTimeoutError,
 )
@@ -194,7 +194,7 @@ class Session:
         self._refused += 1
 
     def raise_refusals(self) -> None:
-        """Raise SendRefusedError for messages refused since the last call, whose senders waited for no answer."""
+        """Raise RefusedError for messages refused since the last call, whose senders waited for no answer."""
         refused = int(self.words[d.MESSAGES_REFUSED // 8])
         new, self._refused = refused - self._refused, refused
         if new:
@@ -204,7 +204,7 @@ class Session:
         """Have the conductor answer a question; return what it says and the count of changes it is true for.
 
         Raises:
-            SendRefusedError: it answers with an error.
+            RefusedError: it answers with an error.
             WaitTimeoutError: it does not answer.
             BrokerLostError: the broker is gone.
         """
@@ -221,7 +221,7 @@ class Session:
             self.wait(lambda: self._read_answer(number, answered), min(left_s, ASK_AGAIN_SECONDS))
         code, remark, changes = orjson.loads(answered[0])
         if code != 0:
-            raise SendRefusedError(code, remark)
+            raise RefusedError(code, remark)
         return orjson.loads(remark), changes
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from shmq.broker.message_properties import DELAY, KEYS, TAGS, TIMER_DELAYS
-from shmq.errors import SendRefusedError
+from shmq.errors import RefusedError
 from shmq.jit import Words
 from shmq.local import desk as d
 from shmq.memory.block import address_of
@@ -139,7 +139,7 @@ def properties_text(tags: str | None, keys: str | None, properties: Mapping[str,
     """The properties of a message as a record has them.
 
     Raises:
-        SendRefusedError: they are too long, hold a separator, or ask for what only a network client can have.
+        RefusedError: they are too long, hold a separator, or ask for what only a network client can have.
     """
     pairs = dict(properties or {})
     if tags is not None:
@@ -161,4 +161,4 @@ def properties_text(tags: str | None, keys: str | None, properties: Mapping[str,
 
 
 def _refuse(remark: str) -> None:
-    raise SendRefusedError(ResponseCode.MESSAGE_ILLEGAL, remark)
+    raise RefusedError(ResponseCode.MESSAGE_ILLEGAL, remark)
