@@ -11,6 +11,7 @@ group go on where `commit` left off, and the reverse. A local consumer takes the
 not share them out with other members of the group as network consumers do.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -53,7 +54,7 @@ class LocalConsumer:
         group: str,
         topic: str,
         *,
-        queues: tuple[int, ...] | None = None,
+        queues: Sequence[int] | None = None,
         tags: str = _ALL_TAGS,
         from_: From = "committed",
         wait: str = Wait.FUTEX,
@@ -72,7 +73,7 @@ class LocalConsumer:
             wait: how to wait: spin, yield, sleep or futex.
             reattach: whether to go on by itself when the broker was restarted.
         """
-        self.queues: tuple[int, ...] = ()
+        self.queues: Sequence[int] = ()
         self._group = group
         self._topic = topic
         self._wanted = queues
@@ -89,8 +90,7 @@ class LocalConsumer:
         try:
             compile_now(gather, first_file)
             self._attach()
-            for queue_id in self.queues:
-                self._offsets[queue_id] = self._begin(queue_id, from_)
+            self._begin_at(from_)
         except BaseException:
             self.close()
             raise
@@ -179,6 +179,10 @@ class LocalConsumer:
         self._reader = QueueReader(paths.consumequeue, sizes, session.attachment.memory.queues, log)
         self._file_bytes = terms.commit_log_file_bytes
         self._life = session.lives
+
+    def _begin_at(self, from_: From) -> None:
+        for queue_id in self.queues:
+            self._offsets[queue_id] = self._begin(queue_id, from_)
 
     def _begin(self, queue_id: int, from_: From) -> int:
         min_offset, max_offset = self._reader.bounds(self._slots[queue_id])
