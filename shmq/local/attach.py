@@ -22,6 +22,7 @@ from shmq.errors import (
     NotOursError,
     SharedMemoryError,
 )
+from shmq.local.waiting import locked_within, pause
 from shmq.memory import region
 from shmq.memory.region import Region, RegionFile
 from shmq.memory.words import store_word
@@ -97,7 +98,7 @@ class Attachment:
             return
         sessions = self.memory.sessions
         if os.getpid() == self._pid and self.is_running:
-            with self._file.locked(LOCK_SECONDS) as is_held:
+            with locked_within(self._file, LOCK_SECONDS) as is_held:
                 ours = sessions.state(self.session) == ATTACHED and sessions.epoch(self.session) == self.epoch
                 if is_held and ours:
                     sessions.change(self.session, local_sessions.LEAVING)
@@ -110,7 +111,7 @@ class Attachment:
         sessions = self.memory.sessions
         deadline = time.monotonic() + TAKE_SECONDS
         while True:
-            with self._file.locked(LOCK_SECONDS) as is_held:
+            with locked_within(self._file, LOCK_SECONDS) as is_held:
                 if not is_held:
                     raise NoRoomError("another process is taking a session and does not come to an end")
                 free = sessions.in_state((FREE,))
@@ -124,7 +125,7 @@ class Attachment:
                     "raise its local_sessions_max, or close some"
                 )
             doorbell.ring_bell(self.memory.bell(plan.BELL_LOCAL))
-            time.sleep(_RETRY_SECONDS)
+            pause(_RETRY_SECONDS)
 
     def _are_some_coming_free(self) -> bool:
         sessions = self.memory.sessions

@@ -29,7 +29,7 @@ from shmq.local import submit
 from shmq.local.answers import Answers, refusal
 from shmq.local.attach import Attachment
 from shmq.local.templates import Template, store_host
-from shmq.local.waiting import Wait, Waiter
+from shmq.local.waiting import Wait, Waiter, pause
 from shmq.memory.block import address_of
 from shmq.memory.words import load_word
 from shmq.ring import doorbell, spsc
@@ -273,7 +273,7 @@ class Session:
             except (BrokerAbsentError, BrokerNotReadyError):
                 if time.monotonic() >= deadline:
                     raise
-                time.sleep(_RETRY_SECONDS)
+                pause(_RETRY_SECONDS)
             else:
                 return
 

@@ -9,16 +9,19 @@ A look is a function that says whether what is waited for has come. Python's loc
 `spin`. Whoever waits also looks, ten times a second, whether the broker is still there.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final
 
+from shmq.memory.region import RegionFile
 from shmq.ring import doorbell
 
 _SPIN_LOOKS: Final = 20
 _PAUSE_SECONDS: Final = 50e-6
+_LOCK_RETRY_SECONDS: Final = 0.001
 _ALIVE_NS: Final = 100_000_000
 _SLEEP_NS_MAX: Final = 100_000_000
 
@@ -81,7 +84,7 @@ class Waiter:
             case Wait.YIELD:
                 os.sched_yield()
             case Wait.SLEEP:
-                time.sleep(_PAUSE_SECONDS)
+                pause(_PAUSE_SECONDS)
             case Wait.FUTEX:
                 if looks > _SPIN_LOOKS:
                     self._sleep(look, news, left_ns)
@@ -95,3 +98,20 @@ class Waiter:
         else:
             doorbell.sleep(bell, timeout_ns)
         doorbell.want(bell, 0)
+
+
+def pause(seconds: float) -> None:
+    """Wait for what has no bell: a broker that is not there, a lock of the file system, the strategy `sleep`."""
+    time.sleep(seconds)
+
+
+@contextlib.contextmanager
+def locked_within(file: RegionFile, timeout_s: float) -> Iterator[bool]:
+    """Hold a segment's lock, if it can be had in time; gives whether it is held."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        with file.locked() as is_held:
+            if is_held or time.monotonic() >= deadline:
+                yield is_held
+                return
+        pause(_LOCK_RETRY_SECONDS)

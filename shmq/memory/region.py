@@ -11,7 +11,6 @@ import errno
 import fcntl
 import mmap
 import os
-import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -24,7 +23,6 @@ from shmq.memory.pages import make_read_only, punch_hole
 from shmq.memory.syscalls import preallocate
 
 FOLDER: Final = "/dev/shm"  # noqa: S108 - where Linux shows POSIX shared memory
-_LOCK_RETRY_SECONDS: Final = 0.001
 
 
 class Region:
@@ -80,11 +78,9 @@ class RegionFile:
             raise SharedMemoryError(f"the shared memory {name} belongs to another user") from error
 
     @contextlib.contextmanager
-    def locked(self, timeout_s: float) -> Iterator[bool]:
-        """Hold the lock, if it can be had in time; gives whether it is held."""
-        deadline = time.monotonic() + timeout_s
-        while not (held := self._try_lock()) and time.monotonic() < deadline:
-            time.sleep(_LOCK_RETRY_SECONDS)
+    def locked(self) -> Iterator[bool]:
+        """Hold the lock, if nobody else does; gives whether it is held."""
+        held = self._try_lock()
         try:
             yield held
         finally:

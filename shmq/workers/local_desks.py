@@ -126,7 +126,7 @@ class LocalDesks:
 
     def _tend(self, file: RegionFile) -> int:
         """Free what is nobody's any more; return after how many ms to look again."""
-        with file.locked(0) as is_held:
+        with file.locked() as is_held:
             if not is_held:
                 return TEND_SOON_MS
             before = self._table.changes
