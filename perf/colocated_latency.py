@@ -1,4 +1,4 @@
-"""How long does a colocated producer wait until its message is stored?
+"""How long does a colocated producer wait until its message is stored, and how long is it on its way to a consumer?
 
 Workload: bodies of 128 B by `send_wait` at a fixed rate, each at its planned time; the latency counts from that time
 until the acknowledgement is there, in Python on both sides of the call. If one takes longer than the interval, all that
@@ -6,6 +6,10 @@ were due meanwhile count from *their* times: nothing is left out. `spinning`: 10
 the producer look without pause, each on a core of its own if there are two. `asleep`: 200 a second, both sleep on a
 futex in between. Unit: microseconds.
 Machine: see the sheet's first lines. p99.9 is the host's where it has other work.
+
+`end to end`: the producer sends by `send()` at a fixed rate and waits for nothing; the consumer, a process of its own,
+takes the time when it has the bytes, and the peers of `perf/colocated_rate.py` do the same. Both ends let others have
+the core while they wait. A peer that cannot keep up at a rate shows the queue that builds up.
 
 Beside: a flag's way to another core and back, and two futex wake-ups (there, and back), of which the latency consists
 where both sleep.
@@ -16,8 +20,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import pytest
+
 from perf import limits
-from perf.colocated_pair import Pair, pair
+from perf.colocated_names import NOTHING_KEPT
+from perf.colocated_pair import Carrier, Pair, PeerCarrier, pair
+from perf.colocated_peers import PEERS
 from perf.colocated_rate import our_turn
 from perf.colocated_shmq import ShmqCarrier
 from perf.conftest import Arena
@@ -35,6 +43,10 @@ SPINNING_RATE: Final = 100_000
 SLEEPING_RATE: Final = 200
 MESSAGES: Final = {SPINNING_RATE: 300_000, SLEEPING_RATE: 1_000}
 WARM_UP_MESSAGES: Final = 5_000
+END_TO_END_RATES: Final = (10_000, 100_000)
+END_TO_END_S: Final = 3
+TOPIC: Final = "perf"
+QUEUES: Final = 4
 
 
 @dataclass(frozen=True)
@@ -66,13 +78,29 @@ def test_acknowledged_asleep(contest: Contest, arena: Arena, kept: ExitStack) ->
     contest_acknowledged(contest, arena, kept, ASLEEP, beside)
 
 
+@pytest.mark.parametrize("rate", END_TO_END_RATES)
+def test_end_to_end(contest: Contest, arena: Arena, kept: ExitStack, rate: int) -> None:
+    server = arena.enter(partial(start_shmq, settings={"network_workers": 1}))
+    assert server.broker is not None
+    server.prepare(server.address, [TOPIC], QUEUES)
+    messages = contest.options.messages(rate * END_TO_END_S)
+    carriers: dict[str, Carrier] = {kind.name: PeerCarrier(kind(BODY_BYTES)) for kind in PEERS}
+    carriers[OURS] = ShmqCarrier(server.broker.broker_name, (TOPIC,), BODY_BYTES, wait=Wait.YIELD)
+    turns: dict[str, Turn] = {
+        name: partial(kept.enter_context(pair(carrier)).paced, rate, messages)
+        for name, carrier in carriers.items()
+    }
+    promises = {**dict.fromkeys(turns, NOTHING_KEPT), OURS: server.durability}
+    contest.run(f"colocated, end to end, {rate:,}/s", turns, durability=promises)
+
+
 def contest_acknowledged(
     contest: Contest, arena: Arena, kept: ExitStack, pace: Pace, beside: dict[str, Turn]
 ) -> None:
     """One question: the limits, and shmq."""
     server = arena.enter(partial(start_shmq, settings=pace.settings))
     assert server.broker is not None
-    carrier = ShmqCarrier(server.broker.broker_name, ("perf",), BODY_BYTES, wait=pace.wait)
+    carrier = ShmqCarrier(server.broker.broker_name, (TOPIC,), BODY_BYTES, wait=pace.wait)
     made: Pair = kept.enter_context(pair(carrier, consumes=False))
     our_turn(made, server, contest.options.messages(WARM_UP_MESSAGES))
     messages = contest.options.messages(MESSAGES[pace.rate])

@@ -3,7 +3,7 @@
 Workload: bodies of 128 B (also 1, 4 and 64 KiB) from one Python process, by `send()` in a plain loop, by `send_many` of
 lists of bytes, by `send_array` of arrays. A turn of shmq ends when all messages are committed to the log and
 dispatched: consumers can read them; its broker's processes run beside the producer. A turn of a peer ends when its
-consumer, a process of its own, has the last message, since none of them keeps anything. Peers send one message a call;
+consumer, a process of its own, has the last message, since none of them keeps anything; so does one of `consumed`. Peers send one message a call;
 `, by 64` has 64 bodies in one message of the peer's, cut apart again by its consumer. Units: messages a second; CPU
 seconds of the broker's process tree, and of the load, per million messages.
 Machine: see the sheet's first lines; all processes share its cores.
@@ -33,6 +33,7 @@ from perf.soak import give_back_blocks
 
 MEMCPY: Final = "memcpy"
 BATCH: Final = 64
+QUEUES: Final = 4
 TURN_BYTES: Final = 500_000_000
 MESSAGES: Final = {SEND: 2_000_000, SEND_MANY: 3_000_000, SEND_ARRAY: 3_000_000}
 PEER_MESSAGES: Final = 200_000
@@ -86,6 +87,22 @@ def run(contest: Contest, arena: Arena, kept: ExitStack, question: Question) -> 
     turns[OURS] = partial(our_turn, ours, server, messages)
     promises = {**dict.fromkeys(turns, NOTHING_KEPT), OURS: server.durability}
     contest.run(question.workload, turns, durability=promises, target=question.target)
+
+
+def test_consumed(contest: Contest, arena: Arena, kept: ExitStack) -> None:
+    server = arena.enter(start_shmq)
+    assert server.broker is not None
+    server.prepare(server.address, ["perf"], QUEUES)
+    turns: dict[str, Turn] = {}
+    for kind in PEERS:
+        peer = kind(128, BATCH)
+        turns[peer.title] = partial(
+            peer_turn, kept.enter_context(pair(PeerCarrier(peer))), peer, contest.options
+        )
+    ours = kept.enter_context(pair(ShmqCarrier(server.broker.broker_name, ("perf",), 128, SEND_ARRAY)))
+    turns[OURS] = partial(our_turn, ours, server, contest.options.messages(MESSAGES[SEND_ARRAY]))
+    promises = {**dict.fromkeys(turns, NOTHING_KEPT), OURS: server.durability}
+    contest.run("colocated send_array 128 B, consumed", turns, durability=promises)
 
 
 def peer_turn(made: Pair, peer: Peer, options: Options) -> Measured:

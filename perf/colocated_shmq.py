@@ -4,6 +4,7 @@ The producing end sends by one of the producer's calls, and has sent when all of
 and in the consume queues. Each end opens its own session, in its own process.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from perf.colocated_pair import Consumer, Producer, clock, counted, paced
 from perf.histogram import Histogram
+from shmq.local.consumer import LocalConsumer
 from shmq.local.producer import LocalProducer
 from shmq.local.session import Session
 from shmq.local.waiting import Wait
@@ -22,6 +24,11 @@ SEND_ARRAY: Final = "send_array"
 LIST_MESSAGES: Final = 1024
 ARRAY_BYTES: Final = 1 << 18
 FLUSH_TIMEOUT_S: Final = 120.0
+GROUP: Final = "perf-colocated"
+POLL_MESSAGES: Final = 4096
+POLL_TIMEOUT_S: Final = 10.0
+
+_STAMP: Final = struct.Struct("<q")
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ class ShmqCarrier:
         return _ShmqProducer(self)
 
     def open_consumer(self) -> Consumer:
-        """A consumer of the first topic."""
-        raise AssertionError("not built")
+        """A consumer of the first topic, from here on."""
+        return _ShmqConsumer(self)
 
     def close(self) -> None:
         """Nothing outlives the sessions."""
@@ -115,3 +122,34 @@ class _ShmqProducer:
         for turn in range(count // messages):
             sends[turn % len(sends)](rows)
         sends[0](rows[: count % messages])
+
+
+class _ShmqConsumer:
+    def __init__(self, carrier: ShmqCarrier) -> None:
+        self._consumer = LocalConsumer(
+            carrier.broker, GROUP, carrier.topics[0], from_="latest", wait=carrier.wait
+        )
+
+    def receive_all(self, count: int) -> None:
+        left = count
+        while left > 0:
+            left -= self._poll()[0]
+
+    def receive_stamped(self, count: int) -> Histogram:
+        unpack = _STAMP.unpack_from
+        latencies: list[int] = []
+        while len(latencies) < count:
+            _, now_ns, bodies = self._poll()
+            latencies += [now_ns - unpack(body)[0] for body in bodies]
+        return counted(latencies)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _poll(self) -> tuple[int, int, list[memoryview]]:
+        """How many messages have come, when, and their bodies, each a view of its own."""
+        batch = self._consumer.poll(POLL_MESSAGES, POLL_TIMEOUT_S)
+        now_ns = clock()
+        if len(batch) == 0:
+            raise TimeoutError(f"no message came in {POLL_TIMEOUT_S} s")
+        return len(batch), now_ns, list(batch.bodies())
