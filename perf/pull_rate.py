@@ -36,7 +36,7 @@ def test_catching_up(contest: Contest, arena: Arena) -> None:
     messages = contest.options.messages(MESSAGES)
     servers = [*arena.enter_peers("java"), arena.enter(start_shmq)]
     contest.run(
-        f"catch up 128 B, {CONNECTIONS} × {WINDOW}",
+        f"catch up over TCP, 128 B, {CONNECTIONS} × {WINDOW}",
         {server.name: reader(server, arena.load(), messages) for server in servers},
         warm_up_turns=WARM_UP_TURNS,
         durability={server.name: server.durability for server in servers},
