@@ -63,6 +63,7 @@ _FDATASYNC: Final = NUMBERS["fdatasync"]
 _FUTEX_WAIT: Final = 0
 _FUTEX_WAKE: Final = 1
 _CLOCK_MONOTONIC: Final = 1
+_PR_SET_TIMERSLACK: Final = 29
 _CLOCK_REALTIME: Final = 0
 
 assert sys.byteorder == "little", "a futex word is the low half of a native 64-bit word"
@@ -215,6 +216,11 @@ def read_monotonic(timespec: int) -> None:
 def read_wall(timespec: int) -> None:
     """Write seconds and nanoseconds since 1970 to an address."""
     _read_clock(_CLOCK_REALTIME, timespec)
+
+
+def set_timer_slack(slack_ns: int) -> None:
+    """Say how much later than asked for this thread may be woken from a nap."""
+    _libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(slack_ns), 0, 0, 0)
 
 
 def sync_disk_of(descriptor: int) -> None:

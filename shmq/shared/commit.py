@@ -127,15 +127,12 @@ class _Batch(NamedTuple):
 @kernel
 def commit(places: Places, sender: int, now_ms: int, batch_bytes_max: int) -> int:
     """Commit one batch of one sender's ring; return IDLE, COMMITTED or NEEDS_FILE."""
-    ring = load_native_i64(sender + senders.RING)
+    ring, ring_bytes, completions, completions_bytes = _rings(sender)
     consumed = consumed_before = spsc.consumed_position(ring)
     produced = spsc.produced_position(ring)
     if produced <= consumed:
         return IDLE
     store_native_i64(sender + senders.IS_STUCK, 0)
-    ring_bytes = load_native_i64(sender + senders.RING_BYTES)
-    completions = load_native_i64(sender + senders.COMPLETIONS)
-    completions_bytes = load_native_i64(sender + senders.COMPLETIONS_BYTES)
     position = appended_before = load_relaxed(places.watermarks + APPENDED)
     answered = answered_before = spsc.produced_position(completions)
     store_ms = max(now_ms, load_relaxed(places.page + STORE_MS))
@@ -158,12 +155,7 @@ def commit(places: Places, sender: int, now_ms: int, batch_bytes_max: int) -> in
                 queue = _find_queue(places, first & _LOW)
             if queue.slot >= 0:
                 if append.fits(records_bytes, places.segment_start + places.segment_bytes - position):
-                    target = places.segment + position - places.segment_start
-                    to = append.Destination(
-                        queue.queue_id, queue.topic, queue.topic_bytes, target, position, store_ms
-                    )
-                    store_relaxed(places.page + DIRTY_END, position + records_bytes)
-                    queue_offset = _place(letter.address + _HEAD, records_bytes, count, queue.next_word, to)
+                    queue_offset = _place(places, letter, count, queue, position, store_ms)
                 elif append.fits(records_bytes, places.segment_bytes):
                     outcome = NEEDS_FILE
                     break
@@ -186,10 +178,7 @@ def commit(places: Places, sender: int, now_ms: int, batch_bytes_max: int) -> in
 @kernel
 def refuse(places: Places, sender: int, status: int) -> int:
     """Answer all submissions of a sender with a status, storing nothing; return how many."""
-    ring = load_native_i64(sender + senders.RING)
-    ring_bytes = load_native_i64(sender + senders.RING_BYTES)
-    completions = load_native_i64(sender + senders.COMPLETIONS)
-    completions_bytes = load_native_i64(sender + senders.COMPLETIONS_BYTES)
+    ring, ring_bytes, completions, completions_bytes = _rings(sender)
     position = load_relaxed(places.watermarks + APPENDED)
     consumed = consumed_before = spsc.consumed_position(ring)
     produced = spsc.produced_position(ring)
@@ -250,6 +239,17 @@ def resume(page: int, sender: int) -> None:
 
 
 @kernel
+def _rings(sender: int) -> tuple[int, int, int, int]:
+    """Address and capacity of a sender's submit ring, and of its completion ring."""
+    return (
+        load_native_i64(sender + senders.RING),
+        load_native_i64(sender + senders.RING_BYTES),
+        load_native_i64(sender + senders.COMPLETIONS),
+        load_native_i64(sender + senders.COMPLETIONS_BYTES),
+    )
+
+
+@kernel
 def _records_bytes(letter: spsc.Record) -> int:
     """How long the records of a submission are; NONE where it is none, or its head says otherwise."""
     records_bytes = letter.size_bytes - _HEAD
@@ -277,13 +277,19 @@ def _find_queue(places: Places, slot: int) -> _Queue:
 
 
 @kernel
-def _place(source: int, records_bytes: int, count: int, next_word: int, to: append.Destination) -> int:
+def _place(
+    places: Places, letter: spsc.Record, count: int, queue: _Queue, position: int, store_ms: int
+) -> int:
     """Copy a submission's records to the log; return the queue offset of the first, or BAD."""
-    queue_offset = load_relaxed(next_word)
-    after = append.place(source, records_bytes, count, queue_offset, to)
+    records_bytes = letter.size_bytes - _HEAD
+    store_relaxed(places.page + DIRTY_END, position + records_bytes)
+    target = places.segment + position - places.segment_start
+    to = append.Destination(queue.queue_id, queue.topic, queue.topic_bytes, target, position, store_ms)
+    queue_offset = load_relaxed(queue.next_word)
+    after = append.place(letter.address + _HEAD, records_bytes, count, queue_offset, to)
     if after == append.BAD:
         return after
-    store_relaxed(next_word, after)
+    store_relaxed(queue.next_word, after)
     return queue_offset
 
 

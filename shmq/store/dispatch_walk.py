@@ -1,7 +1,16 @@
 """Kernels: read records of the log and write their entries; see `dispatch.py`, whose loop calls them.
 
 The kernel takes some records at a time. First it reads each and asks for the lines of memory that its queue will
-need; then it writes their entries, by when those have come: with 50,000 queues none is in a cache.
+need; then it writes their entries, by when those have come: with 50,000 queues none is in a cache. What it keeps of
+each in between, in memory of its own:
+
+    offset  size  field     meaning
+    ------  ----  --------  --------------------------------------------------
+         0     8  size      its total size
+         8     8  slot      its queue's; NONE: it gets no entry
+        16     8  offset    its queue offset
+        24     8  tag_hash  the last field of its entry
+        32
 """
 
 from typing import Final, NamedTuple
@@ -10,11 +19,10 @@ from shmq.jit import kernel
 from shmq.memory.atomics import load_relaxed, prefetch, store_release
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
-from shmq.store import properties, record
+from shmq.store import properties, queue_files, record
 from shmq.store.name_table import find_name, is_name
 from shmq.store.position import NONE
 from shmq.store.queue_entry import SIZE, encode
-from shmq.store.queue_files import LAYOUT as WINDOW_LAYOUT
 from shmq.store.queue_table import end_position_address, find_queue, max_address
 
 # What walk() answers.
@@ -43,19 +51,18 @@ AHEAD: Final = 16
 """So many records are read before their entries are written."""
 
 FOUND_LAYOUT: Final = layout(32, size=(0, "<i8"), slot=(8, "<i8"), offset=(16, "<i8"), tag_hash=(24, "<i8"))
-"""A record as it was read: its size, its queue's slot (NONE: it gets no entry), its queue offset, its entry's tag."""
 _SIZE_AT: Final = offset_of(FOUND_LAYOUT, "size")
 _SLOT_AT: Final = offset_of(FOUND_LAYOUT, "slot")
 _OFFSET_AT: Final = offset_of(FOUND_LAYOUT, "offset")
 _TAG_HASH_AT: Final = offset_of(FOUND_LAYOUT, "tag_hash")
 _FOUND_BYTES: Final = FOUND_LAYOUT.itemsize
 
-_WINDOW_BYTES: Final = WINDOW_LAYOUT.itemsize
-_ADDRESS: Final = offset_of(WINDOW_LAYOUT, "address")
-_FIRST: Final = offset_of(WINDOW_LAYOUT, "first")
-_END: Final = offset_of(WINDOW_LAYOUT, "end")
-_DIRTY: Final = offset_of(WINDOW_LAYOUT, "dirty")
-_STAMP: Final = offset_of(WINDOW_LAYOUT, "stamp")
+_WINDOW_BYTES: Final = queue_files.LAYOUT.itemsize
+_ADDRESS: Final = offset_of(queue_files.LAYOUT, "address")
+_FIRST: Final = offset_of(queue_files.LAYOUT, "first")
+_END: Final = offset_of(queue_files.LAYOUT, "end")
+_DIRTY: Final = offset_of(queue_files.LAYOUT, "dirty")
+_STAMP: Final = offset_of(queue_files.LAYOUT, "stamp")
 
 
 class Places(NamedTuple):

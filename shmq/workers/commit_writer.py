@@ -105,6 +105,7 @@ class CommitWriter:
             self._committed += int(self._duty["committed"])
             if outcome != commit.NEEDS_FILE or not self._roll(now_ms):
                 break
+        self._flusher.look_ahead()
         if outcome == commit.IDLE and (self._is_stopping or self._leaving):
             self._forget_the_dead()
         if self._polled_rows["is_broken"].any():

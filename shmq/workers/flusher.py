@@ -1,7 +1,7 @@
-"""The flush thread: makes the log durable, the next file ready, and the checkpoint true.
+"""The flush thread: makes the log durable, and the checkpoint true.
 
 It alone moves `flushed`. Under ASYNC_FLUSH it syncs when enough pages are dirty or long enough has passed;
-under SYNC_FLUSH whenever the writer wakes it, once for all that wait: that is the group commit. The
+under SYNC_FLUSH whenever the writer wakes it, once for all that wait, in a kernel (`shared/group_commit.py`). The
 checkpoint vouches only for what has been synced before it was written. A sync that fails is final: the
 system may have thrown the pages away, so from then on the writer refuses everything.
 
@@ -9,6 +9,7 @@ It is a thread of the writer's process, asleep in a system call or in the kernel
 the writer, the successor's thread takes `flushed` up where it stands: whatever is above is synced again.
 """
 
+import os
 import queue
 import threading
 import time
@@ -21,9 +22,10 @@ from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
+from shmq.memory.syscalls import set_timer_slack
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
-from shmq.shared import plan
+from shmq.shared import group_commit, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.commit import STORE_MS
 from shmq.shared.local_sessions import Polled
@@ -33,11 +35,13 @@ from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import FLUSHED
+from shmq.workers.log_ahead import LogAhead
 
 PAGE_BYTES: Final = 4096
 CHECKPOINT_NS: Final = 1_000_000_000
-POPULATE_BYTES: Final = 4 * 1024 * 1024
-POPULATE_AHEAD_BYTES: Final = 16 * 1024 * 1024
+IDLE_NS: Final = 5_000_000_000
+TIMER_SLACK_NS: Final = 1000
+"""So exact are the naps in which a group is waited for."""
 
 
 class Flusher:
@@ -66,14 +70,13 @@ class Flusher:
         self._is_sync = config.flush_disk_type == "SYNC_FLUSH"
         self._segments: list[Segment] = []
         self._changes: queue.SimpleQueue[Segment] = queue.SimpleQueue()
-        self._prepared: queue.SimpleQueue[Segment | StoreError] = queue.SimpleQueue()
         self._news = np.zeros(1, dtype=np.int64)
         self.news = address_of(self._news)
         self._writer_bell = memory.bell(plan.BELL_WRITER)
-        self._next_start = 0
-        self._is_preparing = False
-        self._is_awaited = False
-        self._populated_bytes = 0
+        self._ahead = LogAhead(directory, memory.watermarks, self._tell_writer)
+        self._duty = np.zeros((), dtype=group_commit.LAYOUT)
+        self._duty_at = int(self._duty.ctypes.data)
+        self._bells = np.zeros(0, dtype=np.int64)
         self._flushed_ms = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
@@ -85,17 +88,23 @@ class Flusher:
         for start in range(flushed - flushed % file_bytes, segment.start, file_bytes):
             self._segments.append(self._directory.open(start, writable=False))
         self._segments.append(segment)
-        self._request_next(segment.end)
+        self._prepare_duty()
+        self._ahead.start(segment)
         self._thread.start()
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread is there; it ends only when told to, or by an error that nobody foresaw."""
-        return self._thread.is_alive()
+        """Whether the threads are there; they end only when told to, or by an error that nobody foresaw."""
+        return self._thread.is_alive() and self._ahead.is_running
 
     def wake(self) -> None:
         """Have it look at `appended` now."""
         doorbell.ring_bell(self._bell)
+
+    def look_ahead(self) -> None:
+        """Have pages made ready where the log has come near the end of those that are."""
+        if self._memory.watermarks.appended > self._ahead.wanted_at:
+            self._ahead.wake()
 
     @property
     def has_news(self) -> bool:
@@ -112,71 +121,89 @@ class Flusher:
         Raises:
             StoreError: it cannot be made; asked again, it is tried again.
         """
-        assert start == self._next_start
-        self._is_awaited = True  # before the look: what comes after it rings the writer's bell
-        try:
-            prepared = self._prepared.get_nowait()
-        except queue.Empty:
-            return None
-        self._is_awaited = False
-        if isinstance(prepared, StoreError):
-            self._request_next(start)
-            raise prepared
-        return prepared
+        return self._ahead.take_next(start)
 
     def retire(self, following: Segment) -> None:
         """The writer goes on in the next file; the full one is let go when it is flushed."""
         self._changes.put(following)
-        self._request_next(following.end)
+        self._ahead.go_on(following)
+        group_commit.want_python(self._duty_at)
 
     def stop(self) -> None:
-        """Flush all that is appended, write the checkpoint, end the thread, remove an unneeded file."""
+        """Flush all that is appended, write the checkpoint, end the threads, remove an unneeded file."""
         self._stopping = True
-        self.wake()
+        group_commit.want_python(self._duty_at)
         self._thread.join()
+        self._ahead.stop()
         self._checkpoint.close()
 
-    def _request_next(self, start: int) -> None:
-        self._next_start = start
-        self._is_preparing = True
-        self.wake()
-
     def _run(self) -> None:
+        set_timer_slack(TIMER_SLACK_NS)
         interval_ns = self._config.flush_interval_ms * 1_000_000
         thorough_ns = self._config.flush_thorough_interval_ms * 1_000_000
         thorough_at = checkpoint_at = time.monotonic_ns()
         while not self._stopping:
-            doorbell.will_sleep(self._bell)
-            if not (self._is_preparing or self._has_work() or self._stopping):
-                doorbell.sleep(self._bell, min(interval_ns, CHECKPOINT_NS))
+            store_word(self._duty_at + group_commit.WANTED, 0)  # before anything is looked at
             now = time.monotonic_ns()
             least_pages = 0 if self._is_sync or now >= thorough_at else self._config.flush_least_pages
             if not least_pages:
                 thorough_at = now + thorough_ns
             self._flush(least_pages)
-            if self._is_preparing:
-                self._prepare()
-            self._populate()
             if now >= checkpoint_at:
                 checkpoint_at = now + CHECKPOINT_NS
                 self._write_checkpoint()
+            self._wait(interval_ns, checkpoint_at)
         self._flush(0)
         self._write_checkpoint()
-        self._discard_prepared()
         for segment in self._segments[:-1]:
             segment.close()
 
-    def _has_work(self) -> bool:
-        return (
-            self._is_sync
-            and not self.failure
-            and self._memory.watermarks.appended > self._memory.watermarks.flushed
-        )
+    def _wait(self, interval_ns: int, checkpoint_at: int) -> None:
+        """Sleep until it is time; under SYNC_FLUSH sync meanwhile whatever comes."""
+        if self._is_sync and not self.failure:
+            self._flush_groups(checkpoint_at)
+            return
+        doorbell.will_sleep(self._bell)
+        if load_word(self._duty_at + group_commit.WANTED):
+            doorbell.is_awake(self._bell)
+        else:
+            doorbell.sleep(self._bell, interval_ns)
+
+    def _flush_groups(self, until_ns: int) -> None:
+        """Let the kernel sync groups in the current file."""
+        duty, segment = self._duty, self._segments[-1]
+        duty["descriptor"], duty["begin"], duty["end"] = segment.descriptor, segment.start, segment.end
+        is_idle = self._memory.watermarks.appended == self._memory.watermarks.flushed
+        duty["until_ns"] = max(until_ns, time.monotonic_ns() + (IDLE_NS if is_idle else CHECKPOINT_NS))
+        if self._sessions.refresh():
+            self._list_bells()
+        group_commit.flush_groups(self._duty_at)
+        self._flushed_ms = int(duty["store_ms"]) or self._flushed_ms
+        if duty["error"]:
+            self._fail(f"cannot sync {segment.path}: {os.strerror(int(duty['error']))}")
+
+    def _prepare_duty(self) -> None:
+        memory, duty = self._memory, self._duty
+        duty["watermarks"] = memory.place("watermarks")
+        duty["page"] = memory.place("writer")
+        duty["dispatcher_bell"] = self._dispatcher_bell
+        duty["bell"] = self._bell
+        duty["changes"] = memory.sessions.changes_address
+        self._sessions.refresh()
+        self._list_bells()
+
+    def _list_bells(self) -> None:
+        sessions = self._memory.sessions
+        bells = self._listeners + [sessions.bell(session) for session in self._sessions.sessions]
+        self._bells = np.array(bells, dtype=np.int64)
+        self._duty["bells"] = address_of(self._bells)
+        self._duty["bell_count"] = len(bells)
+        self._duty["inner_count"] = len(self._listeners)
+        self._duty["changes_seen"] = self._sessions.changes
 
     def _flush(self, least_pages: int) -> None:
         while not self._changes.empty():
             self._segments.append(self._changes.get())
-            self._populated_bytes = 0
         marks = self._memory.watermarks
         store_ms = load_word(self._memory.place("writer") + STORE_MS)
         appended, flushed = marks.appended, marks.flushed
@@ -188,9 +215,7 @@ class Flusher:
         try:
             flush_range(self._segments, flushed, appended)
         except StoreError as error:
-            self.failure = str(error)
-            self._log.error("the disk failed: no message is taken any more", reason=self.failure)
-            self._tell_writer()
+            self._fail(str(error))
             return
         marks.move(FLUSHED, appended)
         self._flushed_ms = store_ms
@@ -198,7 +223,8 @@ class Flusher:
             self._segments.pop(0).close()
         for bell in self._listeners:
             doorbell.ring_for(bell, doorbell.FLUSHED)
-        self._sessions.refresh()
+        if self._sessions.refresh():
+            self._list_bells()
         for session in self._sessions.sessions:
             doorbell.ring_stranger_for(self._memory.sessions.bell(session), doorbell.FLUSHED)
         if self._is_sync:
@@ -220,42 +246,11 @@ class Flusher:
         except StoreError as error:
             self._log.error("the checkpoint stays as it was", reason=str(error))
 
-    def _prepare(self) -> None:
-        """Make the next file, so that the writer need not wait for it."""
-        self._is_preparing = False
-        start = self._next_start
-        try:
-            path = self._directory.file(start)
-            made = (
-                self._directory.open(start, writable=True) if path.exists() else self._directory.create(start)
-            )
-        except StoreError as error:
-            self._prepared.put(error)
-        else:
-            made.populate(0, min(POPULATE_BYTES, made.size_bytes))
-            self._prepared.put(made)
-        if self._is_awaited:
-            self._tell_writer()
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self._log.error("the disk failed: no message is taken any more", reason=reason)
+        self._tell_writer()
 
     def _tell_writer(self) -> None:
         store_word(self.news, 1)
         doorbell.ring_bell(self._writer_bell)
-
-    def _populate(self) -> None:
-        """Keep pages ahead of the writer in memory, so that it never waits for one."""
-        segment = self._segments[-1]
-        reached = max(self._memory.watermarks.appended - segment.start, 0)
-        wanted = min(reached + POPULATE_AHEAD_BYTES, segment.size_bytes)
-        begin = max(self._populated_bytes, reached)
-        if reached + POPULATE_AHEAD_BYTES // 2 > self._populated_bytes and begin < wanted:
-            wanted = min(wanted, begin + POPULATE_BYTES)
-            segment.populate(begin, wanted - begin)
-            self._populated_bytes = wanted
-
-    def _discard_prepared(self) -> None:
-        """Remove the file made ready: after a clean stop nothing lies behind the log's end."""
-        while not self._prepared.empty():
-            prepared = self._prepared.get()
-            if isinstance(prepared, Segment):
-                prepared.close()
-                prepared.path.unlink(missing_ok=True)

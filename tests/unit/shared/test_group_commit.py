@@ -1,0 +1,139 @@
+"""The loop that syncs groups: what it syncs, whom it wakes, when it gives way to Python."""
+
+import os
+import threading
+from itertools import count
+
+import numpy as np
+import pytest
+
+from shmq.memory.block import address_of
+from shmq.memory.words import load_word, store_word
+from shmq.ring import doorbell
+from shmq.shared import commit, group_commit
+from shmq.store import watermarks
+
+FAR_NS = 1 << 62
+BELLS = 4  # the flush thread's, the dispatcher's, a worker's, a stranger's
+NOTHING_MS, STORE_MS = 0, 77
+
+
+class Ground:
+    """The words of a broker that has nothing else, and a file."""
+
+    def __init__(self, path):
+        self.memory = np.zeros(4096, dtype=np.uint8)
+        base = self.base = address_of(self.memory)
+        self.marks = base + 1024
+        self.bells = [base + 2048 + doorbell.SIZE * number for number in range(BELLS)]
+        for bell in self.bells:
+            doorbell.initialise(bell)
+        self.listeners = np.array(self.bells[2:], dtype=np.int64)
+        self.file = path.open("w+b")
+        self.duty = np.zeros((), dtype=group_commit.LAYOUT)
+        given = {
+            "watermarks": self.marks,
+            "page": base,
+            "descriptor": self.file.fileno(),
+            "end": 1 << 20,
+            "bells": address_of(self.listeners),
+            "bell_count": 2,
+            "inner_count": 1,
+            "dispatcher_bell": self.bells[1],
+            "bell": self.bells[0],
+            "changes": base + 512,
+            "until_ns": FAR_NS,
+        }
+        for name, value in given.items():
+            self.duty[name] = value
+        self.at = int(self.duty.ctypes.data)
+
+    def append_to(self, position, store_ms=STORE_MS):
+        store_word(self.base + commit.STORE_MS, store_ms)
+        store_word(self.marks + watermarks.APPENDED, position)
+
+    @property
+    def flushed(self):
+        return load_word(self.marks + watermarks.FLUSHED)
+
+    def run(self):
+        thread = threading.Thread(target=group_commit.flush_groups, args=(self.at,))
+        thread.start()
+        return thread
+
+
+@pytest.fixture
+def ground(tmp_path):
+    made = Ground(tmp_path / "log")
+    yield made
+    made.file.close()
+
+
+def finish(ground, thread):
+    group_commit.want_python(ground.at)
+    thread.join()
+
+
+def until(condition, ground):
+    for _ in count():
+        if condition():
+            return
+        doorbell.ring_bell(ground.bells[0])
+
+
+def test_what_is_appended_is_synced_and_told_of(ground):
+    for bell in ground.bells[2:]:
+        doorbell.want(bell, doorbell.FLUSHED)
+    for bell in ground.bells[1:]:
+        doorbell.will_sleep(bell)
+    thread = ground.run()
+    ground.append_to(500)
+    until(lambda: ground.flushed == 500, ground)
+    until(lambda: not any(load_word(bell + doorbell.SLEEPING) for bell in ground.bells[1:]), ground)
+    ground.append_to(900, STORE_MS + 1)
+    until(lambda: ground.flushed == 900, ground)
+    finish(ground, thread)
+    assert ground.duty["store_ms"] == STORE_MS + 1
+    assert ground.duty["error"] == 0
+    assert (ground.duty["group_bytes"], ground.duty["sync_ns"] > 0) == (400, True)
+
+
+def test_who_wants_no_such_news_is_not_woken(ground):
+    doorbell.will_sleep(ground.bells[2])
+    ground.append_to(500)
+    thread = ground.run()
+    until(lambda: ground.flushed == 500, ground)
+    finish(ground, thread)
+    assert load_word(ground.bells[2] + doorbell.SLEEPING) == 1
+
+
+def test_a_sync_that_fails_says_why_and_moves_nothing(ground):
+    read_end, write_end = os.pipe()
+    ground.duty["descriptor"] = write_end
+    ground.append_to(500)
+    group_commit.flush_groups(ground.at)
+    assert ground.duty["error"] != 0
+    assert ground.flushed == 0
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_it_ends_where_the_file_does(ground):
+    ground.append_to((1 << 20) + 700)
+    group_commit.flush_groups(ground.at)
+    assert ground.flushed == 1 << 20
+
+
+def test_a_range_that_begins_in_another_file_is_pythons(ground):
+    ground.duty["begin"] = 4096
+    ground.append_to(5000)
+    group_commit.flush_groups(ground.at)
+    assert ground.flushed == 0
+
+
+def test_news_and_the_clock_end_it_too(ground):
+    store_word(ground.base + 512, 1)
+    group_commit.flush_groups(ground.at)
+    ground.duty["changes_seen"], ground.duty["until_ns"] = 1, 0
+    group_commit.flush_groups(ground.at)
+    assert ground.flushed == NOTHING_MS
