@@ -10,9 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+NATS_VERSION := v2.10.22
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop interop-reference interop-java lint format perf perf-report clean
+.PHONY: help run test interop interop-reference interop-java lint format perf perf-peers perf-report clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,12 +47,19 @@ format: $(VENV)/.installed-lint ## Format the source
 perf: $(VENV)/.installed-perf ## Measure; perf/README.md says what and how
 	$(PYTEST) perf $(PYTEST_ARGS)
 
+perf-peers: $(VENV)/.installed-perf ## Install the peers of the benchmarks (JDK 17, Maven and Go are there; redis by apt-get)
+	command -v redis-server >/dev/null || apt-get install -y --no-install-recommends redis-server
+	GOBIN=$(CURDIR)/perf/build/bin go install github.com/nats-io/nats-server/v2@$(NATS_VERSION)
+	cd perf/java && mvn --quiet --batch-mode process-classes
+	$(BIN)/python -m tests.support.java_build
+
 perf-report: $(VENV)/.installed-perf ## Draw what was measured, and write its summary into perf/README.md
 	$(BIN)/python -m perf.report $(REPORT_ARGS)
 
 clean: ## Remove what the targets made, but no store
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	rm -rf tests/interop/java/build tests/interop/java/target tests/interop/java/*/target
+	rm -rf perf/build perf/java/*/target
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || \
