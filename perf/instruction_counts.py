@@ -12,6 +12,7 @@ many instructions as before and miss the cache. For that there are the other que
 """
 
 import ctypes
+import gc
 import os
 import signal
 import struct
@@ -23,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numba import types
 
+from perf.fast_path_kernel import BODY, FIELDS, answer_all, serve_often
 from perf.histogram import Histogram, record_all
 from shmq.jit import compile_kernels, kernel
 from shmq.memory.block import address_of
@@ -30,10 +32,16 @@ from shmq.memory.crc32 import crc32
 from shmq.memory.endian import load_native_i32
 from shmq.ring import spsc
 from shmq.shared import commit, submission
+from shmq.wire import command
+from shmq.wire.command import Command, Encoding
+from tests.support.fast_senders import FastSender
+from tests.support.frames import Placed
 from tests.support.small_store import SmallStore
 from tests.support.writer_ground import WriterGround, encode, message
 
-RECORDS: Final = 16
+RECORDS_MAX: Final = 64
+STEPS_WANTED: Final = 6_000
+"""So many instructions are stepped through for each kernel, some 50 us each: Python around it may waver by 300."""
 BODY_BYTES: Final = 128
 PROPERTIES: Final = b"UNIQ_KEY\x017F0000010001AABBCCDD000000000001\x02WAIT\x01true\x02TAGS\x01TagA\x02"
 
@@ -59,10 +67,12 @@ def count_all(directory: Path) -> dict[str, float]:
     return {name: instructions_a_record(prepare) for name, prepare in prepared(directory).items()}
 
 
-def instructions_a_record(prepare: Prepare, records: int = RECORDS) -> float:
-    """Instructions for each of the second half of so many records."""
-    prepare(records)()  # links, and touches its pages
-    return (instructions(prepare, records) - instructions(prepare, records // 2)) / (records - records // 2)
+def instructions_a_record(prepare: Prepare) -> float:
+    """Instructions for each of the second half of as many records as are worth their time."""
+    prepare(RECORDS_MAX)()  # links, and touches its pages
+    guess = (instructions(prepare, 4) - instructions(prepare, 2)) / 2
+    records = min(RECORDS_MAX, max(4, int(STEPS_WANTED / max(guess, 1.0)) & -2))
+    return (instructions(prepare, records) - instructions(prepare, records // 2)) / (records // 2)
 
 
 def instructions(prepare: Prepare, records: int) -> int:
@@ -103,6 +113,8 @@ def prepared(directory: Path) -> dict[str, Prepare]:
         "writer: commit 128 B": _commits(ground),
         "dispatcher: entry of a record": _dispatch(directory / "dispatcher"),
         "histogram: record": _histogram_records,
+        "worker and writer: send, JSON": _sends(directory / "json", Encoding.JSON),
+        "worker and writer: send, binary": _sends(directory / "binary", Encoding.ROCKETMQ),
     }
 
 
@@ -149,7 +161,7 @@ def _dispatch(directory: Path) -> Prepare:
     store.add_queue(b"TopicTest", 0)
     ends = [
         store.append(b"TopicTest", 0, body=bytes(BODY_BYTES), properties=PROPERTIES)[0]
-        for _ in range(RECORDS)
+        for _ in range(RECORDS_MAX)
     ]
     ends.append(store.end)
 
@@ -161,8 +173,26 @@ def _dispatch(directory: Path) -> Prepare:
     return prepare
 
 
+def _sends(directory: Path, encoding: Encoding) -> Prepare:
+    """From a frame to its record in the log and its answer, without the sockets."""
+    sender = FastSender(directory, completion_ring_bytes=1 << 16)
+    request = Command(code=310, opaque=123_456, fields=FIELDS, body=BODY, encoding=encoding)
+    frame = Placed(command.encode(request))
+
+    def prepare(count: int) -> Callable[[], Any]:
+        def run() -> None:
+            assert serve_often(sender.desk, sender.row, frame.address, frame.size_bytes, count) == count
+            sender.bare_writer.turn()
+            assert answer_all(sender.desk, sender.row) == count
+
+        return run
+
+    return prepare
+
+
 def _run_traced(prepare: Prepare, records: int) -> None:
     run = prepare(records)
+    gc.disable()
     ctypes.CDLL(None).ptrace(_TRACE_ME, 0, 0, 0)
     os.kill(os.getpid(), signal.SIGSTOP)
     run()

@@ -46,7 +46,7 @@ class Criterion:
         """The condition in words."""
         sign, bound = ("≥", self.least) if self.most is None else ("≤", self.most)
         of = f" × {self.peer}" if self.peer else ""
-        return f"{self.measure} {sign} {bound:,g}{of}"
+        return f"{self.measure} {sign} {bound:,.10g}{of}"
 
 
 @dataclass(frozen=True)

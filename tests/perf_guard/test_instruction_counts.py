@@ -1,6 +1,6 @@
 """A hot kernel takes no more instructions for a record than it did: a regression shows here, whatever the machine does.
 
-Bounds are some 1.3 times what x86-64 takes; another processor may need another compiler's idea of a loop. Whoever makes
+Bounds are some 1.4 times what x86-64 takes; another processor may need another compiler's idea of a loop. Whoever makes
 a kernel dearer on purpose raises its bound in the same commit, and says what it buys.
 """
 
@@ -13,11 +13,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 BOUNDS = {
-    "crc32 of 1 KiB": 430,
-    "ring: offer and take 128 B": 76,
-    "writer: commit 128 B": 660,
-    "dispatcher: entry of a record": 1600,
-    "histogram: record": 70,
+    "crc32 of 1 KiB": 480,
+    "ring: offer and take 128 B": 80,
+    "writer: commit 128 B": 540,
+    "dispatcher: entry of a record": 830,
+    "histogram: record": 72,
+    "worker and writer: send, JSON": 6400,
+    "worker and writer: send, binary": 5300,
 }
 
 
