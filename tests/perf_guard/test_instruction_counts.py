@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 BOUNDS = {
     "crc32 of 1 KiB": 480,
-    "ring: offer and take 128 B": 80,
+    "ring: offer and take 128 B": 100,
     "writer: commit 128 B": 540,
     "dispatcher: entry of a record": 830,
     "histogram: record": 72,
-    "worker and writer: send, JSON": 6400,
+    "worker and writer: send, JSON": 6600,
     "worker and writer: send, binary": 5300,
 }
 
