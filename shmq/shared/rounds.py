@@ -18,12 +18,11 @@ The duty (the writer's own memory):
        112     8  changes_seen     the value that it knows
        120     8  batch_bytes_max  of one ring in one round
        128     8  bell             the writer's
-       136     8  dispatcher_bell
-       144     8  flusher_bell     0 where the flush thread need not be woken for each batch
-       152     8  strategy         how to rest, see `waiting.py`
-       160     8  spins            looks before a sleep
-       168     8  committed        batches committed by the last call
-       176
+       136     8  follower_bell    of who waits for the log's end: dispatcher, or under SYNC_FLUSH the flush thread
+       144     8  strategy         how to rest, see `waiting.py`
+       152     8  spins            looks before a sleep
+       160     8  committed        batches committed by the last call
+       168
 """
 
 from typing import Final
@@ -37,7 +36,7 @@ from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, senders
 
 LAYOUT: Final = layout(
-    176,
+    168,
     places=(0, "(7,)<i8"),
     senders=(56, "<i8"),
     sender_count=(64, "<i8"),
@@ -48,11 +47,10 @@ LAYOUT: Final = layout(
     changes_seen=(112, "<i8"),
     batch_bytes_max=(120, "<i8"),
     bell=(128, "<i8"),
-    dispatcher_bell=(136, "<i8"),
-    flusher_bell=(144, "<i8"),
-    strategy=(152, "<i8"),
-    spins=(160, "<i8"),
-    committed=(168, "<i8"),
+    follower_bell=(136, "<i8"),
+    strategy=(144, "<i8"),
+    spins=(152, "<i8"),
+    committed=(160, "<i8"),
 )
 _SENDERS: Final = offset_of(LAYOUT, "senders")
 _SENDER_COUNT: Final = offset_of(LAYOUT, "sender_count")
@@ -63,8 +61,7 @@ _CHANGES: Final = offset_of(LAYOUT, "changes")
 _CHANGES_SEEN: Final = offset_of(LAYOUT, "changes_seen")
 _BATCH_BYTES_MAX: Final = offset_of(LAYOUT, "batch_bytes_max")
 _BELL: Final = offset_of(LAYOUT, "bell")
-_DISPATCHER_BELL: Final = offset_of(LAYOUT, "dispatcher_bell")
-_FLUSHER_BELL: Final = offset_of(LAYOUT, "flusher_bell")
+_FOLLOWER_BELL: Final = offset_of(LAYOUT, "follower_bell")
 _STRATEGY: Final = offset_of(LAYOUT, "strategy")
 _SPINS: Final = offset_of(LAYOUT, "spins")
 _COMMITTED: Final = offset_of(LAYOUT, "committed")
@@ -137,9 +134,7 @@ def _round(places: commit.Places, duty: int, now_ms: int) -> int:
         if load_native_i64(row + senders.HAS_ANSWERS) != 0:
             store_native_i64(row + senders.HAS_ANSWERS, 0)
             _wake(row)
-    doorbell.ring_fenced(load_native_i64(duty + _DISPATCHER_BELL))
-    if load_native_i64(duty + _FLUSHER_BELL) != 0:
-        doorbell.ring_fenced(load_native_i64(duty + _FLUSHER_BELL))
+    doorbell.ring_fenced(load_native_i64(duty + _FOLLOWER_BELL))
     return outcome
 
 

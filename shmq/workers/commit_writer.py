@@ -1,7 +1,7 @@
 """The commit writer: the one process that appends to the log.
 
 One kernel (`shared/rounds.py`) goes round the senders' rings while there is anything in them, and wakes whom that
-concerns: the dispatcher, those senders, and under SYNC_FLUSH the flush thread, which runs in this process. When a
+concerns: those senders, and the dispatcher or, under SYNC_FLUSH, the flush thread, which runs in this process. When a
 file is full, the next one has been made ready by the flush thread, and is waited for if it has not; where the disk
 has no room for it, or a sync failed, submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
 
@@ -216,8 +216,7 @@ class CommitWriter:
         duty["changes"] = memory.sessions.changes_address
         duty["batch_bytes_max"] = BATCH_BYTES_MAX
         duty["bell"] = self._bell
-        duty["dispatcher_bell"] = memory.bell(plan.BELL_DISPATCHER)
-        duty["flusher_bell"] = memory.bell(plan.BELL_FLUSHER) if self._is_sync else 0
+        duty["follower_bell"] = memory.bell(plan.BELL_FLUSHER if self._is_sync else plan.BELL_DISPATCHER)
         duty["strategy"] = waiting.STRATEGIES[self._config.writer_wait_strategy]
         duty["spins"] = waiting.spins_before_sleep()
         self._heed_sessions()

@@ -17,7 +17,8 @@ from shmq.workers.role import Role
 
 HEEDED_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 """What a role's process may be sent at any time; whoever forks it holds them back until run() can heed them."""
-REST_NS_MAX: Final = 100_000_000  # a signal that comes just before a sleep is heeded after it
+REST_NS_MAX: Final = 250_000_000
+"""A signal that comes just before a sleep is heeded after it; each rest that ends for nothing costs an idle machine."""
 
 
 class Runner:
