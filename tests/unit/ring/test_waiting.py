@@ -48,4 +48,5 @@ def test_what_has_come_already_is_not_waited_for(words, strategy):
 def test_with_a_single_processor_nobody_spins_before_a_sleep(monkeypatch):
     for count, least in ((1, 0), (2, 1), (64, 2)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _pid, count=count: set(range(count)))
-        assert (waiting.spins_before_sleep() >= least) and (count > 1 or waiting.spins_before_sleep() == 0)
+        assert waiting.spins_before_sleep() >= least
+        assert count > 1 or waiting.spins_before_sleep() == 0
