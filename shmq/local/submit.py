@@ -24,7 +24,7 @@ from shmq.memory.endian import (
     store_native_i32,
     store_native_i64,
 )
-from shmq.memory.syscalls import read_wall
+from shmq.memory.syscalls import wall_ns
 from shmq.ring import spsc
 from shmq.ring.doorbell import ring_bell
 from shmq.ring.header import CONSUMED, PRODUCED
@@ -319,8 +319,7 @@ def _queue(template: int, queue: int) -> int:
 
 @kernel
 def _now_ms(desk: int) -> int:
-    read_wall(desk + d.CLOCK)
-    return load_native_i64(desk + d.CLOCK) * 1000 + load_native_i64(desk + d.CLOCK + 8) // 1_000_000
+    return wall_ns(desk + d.CLOCK) // 1_000_000
 
 
 @kernel

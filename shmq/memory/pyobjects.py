@@ -36,8 +36,6 @@ integer_value: Any = types.ExternalFunction("PyLong_AsVoidPtr", _I64(_I64))
 """The value of an int that holds an address."""
 call_vector: Any = types.ExternalFunction("PyObject_Vectorcall", _I64(_I64, _I64, _I64, _I64))
 """Call a callable with the arguments that a builtin was given; a new reference, or 0."""
-call_one: Any = types.ExternalFunction("PyObject_CallOneArg", _I64(_I64, _I64))
-"""Call a callable with one argument; a new reference, or 0."""
 clear_error: Any = types.ExternalFunction("PyErr_Clear", types.void())
 """Forget the exception that is set."""
 thread_identity: Any = types.ExternalFunction("PyThread_get_thread_ident", _I64())

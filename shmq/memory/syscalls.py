@@ -149,6 +149,12 @@ _read_clock: Any = (  # libc's, which needs no call of the operating system
 
 
 @kernel
+def _clock_ns(clock: int, timespec: int) -> int:
+    _read_clock(clock, timespec)
+    return load_native_i64(timespec) * 1_000_000_000 + load_native_i64(timespec + 8)
+
+
+@kernel
 def _futex(word: int, operation: int, value: int, timeout: int) -> int:
     return system_call(_FUTEX, word, operation, value, timeout, 0, 0)
 
@@ -178,8 +184,13 @@ def nap(duration_ns: int, timespec: int) -> None:
 @kernel
 def monotonic_ns(timespec: int) -> int:
     """The clock that nobody sets, in nanoseconds; two words of the caller's are written."""
-    _read_clock(_CLOCK_MONOTONIC, timespec)
-    return load_native_i64(timespec) * 1_000_000_000 + load_native_i64(timespec + 8)
+    return _clock_ns(_CLOCK_MONOTONIC, timespec)
+
+
+@kernel
+def wall_ns(timespec: int) -> int:
+    """Nanoseconds since 1970; two words of the caller's are written."""
+    return _clock_ns(_CLOCK_REALTIME, timespec)
 
 
 @kernel
@@ -204,18 +215,6 @@ def yield_processor() -> None:
 def sync_data(descriptor: int) -> int:
     """Make what was written to a file durable; 0, or an error number negated."""
     return system_call(_FDATASYNC, descriptor, 0, 0, 0, 0, 0)
-
-
-@kernel
-def read_monotonic(timespec: int) -> None:
-    """Write seconds and nanoseconds of the clock that nobody sets to an address."""
-    _read_clock(_CLOCK_MONOTONIC, timespec)
-
-
-@kernel
-def read_wall(timespec: int) -> None:
-    """Write seconds and nanoseconds since 1970 to an address."""
-    _read_clock(_CLOCK_REALTIME, timespec)
 
 
 def set_timer_slack(slack_ns: int) -> None:

@@ -31,7 +31,7 @@ from shmq.jit import kernel
 from shmq.memory.atomics import full_fence, load_acquire
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
-from shmq.memory.syscalls import monotonic_ns, read_wall
+from shmq.memory.syscalls import monotonic_ns, wall_ns
 from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, senders
 
@@ -73,9 +73,7 @@ def go_round(duty: int) -> int:
     places = _places(duty)
     store_native_i64(duty + _COMMITTED, 0)
     while True:
-        read_wall(duty + _CLOCK)
-        now_ms = load_native_i64(duty + _CLOCK) * 1000 + load_native_i64(duty + _CLOCK + 8) // 1_000_000
-        outcome = _round(places, duty, now_ms)
+        outcome = _round(places, duty, wall_ns(duty + _CLOCK) // 1_000_000)
         if outcome != commit.COMMITTED or _is_python_wanted(duty):
             return outcome
         if monotonic_ns(duty + _CLOCK) >= load_native_i64(duty + _UNTIL_NS):

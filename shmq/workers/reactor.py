@@ -15,7 +15,7 @@ from shmq.jit import kernel
 from shmq.memory import epoll
 from shmq.memory.atomics import load_acquire
 from shmq.memory.endian import load_native_i64, store_native_i64
-from shmq.memory.syscalls import read_monotonic, read_wall
+from shmq.memory.syscalls import monotonic_ns, wall_ns
 from shmq.ring import doorbell, spsc, waiting
 from shmq.store import watermarks
 from shmq.store.position import NONE
@@ -32,7 +32,6 @@ FIRST_DESCRIPTOR_DATA: Final = -2
 """What epoll says of descriptor 0 of Python's; of 1 it says -3, and so on."""
 
 _NS_PER_MS: Final = 1_000_000
-_NS_PER_SECOND: Final = 1_000_000_000
 _FOR_EVER_NS: Final = 1 << 62
 
 
@@ -61,12 +60,9 @@ def react(state: int, timeout_ms: int) -> None:
 def read_clocks(state: int) -> None:
     """Note what time it is."""
     timespec = state + reactor_state.TIMESPEC
-    read_wall(timespec)
-    now_ms = load_native_i64(timespec) * 1000 + load_native_i64(timespec + 8) // _NS_PER_MS
+    now_ms = wall_ns(timespec) // _NS_PER_MS
     store_native_i64(load_native_i64(state + reactor_state.DESK) + desk.NOW_MS, now_ms)
-    read_monotonic(timespec)
-    now_ns = load_native_i64(timespec) * _NS_PER_SECOND + load_native_i64(timespec + 8)
-    store_native_i64(state + reactor_state.NOW_NS, now_ns)
+    store_native_i64(state + reactor_state.NOW_NS, monotonic_ns(timespec))
 
 
 @kernel
