@@ -13,64 +13,59 @@ The duty (the flush thread's own memory):
         16     8  descriptor     of the log's current file
         24     8  begin          the position of its first byte
         32     8  end            and behind its last
-        40     8  bells          address of the bells of those who may wait, an address each
-        48     8  bell_count     how many they are
-        56     8  inner_count    how many of these, the first, belong to the broker
-        64     8  dispatcher_bell
-        72     8  bell           the flush thread's
-        80     8  wanted         1: Python has something to do
-        88     8  changes        address of a word, another value of which is news for Python
-        96     8  changes_seen   the value that it knows
-       104     8  until_ns       return when the monotonic clock has reached this
-       112    16  clock          scratch
-       128     8  group_bytes    the size of the last group
-       136     8  sync_ns        how long its sync took
-       144     8  store_ms       the newest store time that is on disk
-       152     8  error          the system's error number, where a sync failed
-       160
+        40     8  listeners      address of the list of those who may wait, see `listeners.py`
+        48     8  dispatcher_bell
+        56     8  bell           the flush thread's
+        64     8  wanted         1: Python has something to do
+        72     8  changes        address of a word, another value of which is news for Python
+        80     8  changes_seen   the value that it knows
+        88     8  until_ns       return when the monotonic clock has reached this
+        96    16  clock          scratch
+       112     8  group_bytes    the size of the last group
+       120     8  sync_ns        how long its sync took
+       128     8  store_ms       the newest store time that is on disk
+       136     8  error          the system's error number, where a sync failed
+       144
 """
 
 from typing import Final
 
 from shmq.jit import kernel
-from shmq.memory.atomics import full_fence, load_acquire, load_relaxed, store_release
+from shmq.memory.atomics import load_acquire, load_relaxed, store_release
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
 from shmq.memory.syscalls import monotonic_ns, nap, sync_data
 from shmq.ring import doorbell
 from shmq.shared.commit import STORE_MS
+from shmq.shared.listeners import wake_for
 from shmq.store.watermarks import APPENDED, FLUSHED
 
 LAYOUT: Final = layout(
-    160,
+    144,
     watermarks=(0, "<i8"),
     page=(8, "<i8"),
     descriptor=(16, "<i8"),
     begin=(24, "<i8"),
     end=(32, "<i8"),
-    bells=(40, "<i8"),
-    bell_count=(48, "<i8"),
-    inner_count=(56, "<i8"),
-    dispatcher_bell=(64, "<i8"),
-    bell=(72, "<i8"),
-    wanted=(80, "<i8"),
-    changes=(88, "<i8"),
-    changes_seen=(96, "<i8"),
-    until_ns=(104, "<i8"),
-    clock=(112, "(2,)<i8"),
-    group_bytes=(128, "<i8"),
-    sync_ns=(136, "<i8"),
-    store_ms=(144, "<i8"),
-    error=(152, "<i8"),
+    listeners=(40, "<i8"),
+    dispatcher_bell=(48, "<i8"),
+    bell=(56, "<i8"),
+    wanted=(64, "<i8"),
+    changes=(72, "<i8"),
+    changes_seen=(80, "<i8"),
+    until_ns=(88, "<i8"),
+    clock=(96, "(2,)<i8"),
+    group_bytes=(112, "<i8"),
+    sync_ns=(120, "<i8"),
+    store_ms=(128, "<i8"),
+    error=(136, "<i8"),
 )
 _WATERMARKS: Final = offset_of(LAYOUT, "watermarks")
 _PAGE: Final = offset_of(LAYOUT, "page")
 _DESCRIPTOR: Final = offset_of(LAYOUT, "descriptor")
 _BEGIN: Final = offset_of(LAYOUT, "begin")
 _FILE_END: Final = offset_of(LAYOUT, "end")
-_BELLS: Final = offset_of(LAYOUT, "bells")
-_BELL_COUNT: Final = offset_of(LAYOUT, "bell_count")
-_INNER_COUNT: Final = offset_of(LAYOUT, "inner_count")
+_LISTENERS: Final = offset_of(LAYOUT, "listeners")
 _DISPATCHER_BELL: Final = offset_of(LAYOUT, "dispatcher_bell")
 _BELL: Final = offset_of(LAYOUT, "bell")
 WANTED: Final = offset_of(LAYOUT, "wanted")
@@ -140,16 +135,8 @@ def _sync(duty: int, flushed: int) -> bool:
     store_native_i64(duty + _SYNC_NS, monotonic_ns(duty + _CLOCK) - begin_ns)
     store_native_i64(duty + _GROUP_BYTES, end - flushed)
     store_native_i64(duty + _STORE_MS, store_ms)
-    full_fence()  # pairs with will_sleep() of all of them
-    bells = load_native_i64(duty + _BELLS)
-    for index in range(load_native_i64(duty + _BELL_COUNT)):
-        bell = load_native_i64(bells + 8 * index)
-        if load_relaxed(bell + doorbell.INTEREST) & doorbell.FLUSHED:
-            if index < load_native_i64(duty + _INNER_COUNT):
-                doorbell.ring_fenced(bell)
-            else:
-                doorbell.ring_stranger_fenced(bell)
-    doorbell.ring_fenced(load_native_i64(duty + _DISPATCHER_BELL))
+    wake_for(load_native_i64(duty + _LISTENERS), doorbell.FLUSHED)
+    doorbell.ring_bell(load_native_i64(duty + _DISPATCHER_BELL))
     return True
 
 

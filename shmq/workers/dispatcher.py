@@ -23,7 +23,7 @@ from shmq.memory.syscalls import nap
 from shmq.ring import doorbell, waiting
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
-from shmq.shared.local_sessions import Polled
+from shmq.shared.listeners import Listeners
 from shmq.store.dispatch import Dispatch
 from shmq.store.log import LogReader
 from shmq.store.queue_files import QueueFiles, sync_files
@@ -51,10 +51,7 @@ class Dispatcher:
         self._may_nap = strategy == waiting.FUTEX
         self._is_napping = False
         self._napped_at = 0
-        workers = range(memory.plan.workers)
-        self._readers = [memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in workers]
-        self._readers.append(memory.bell(plan.BELL_CONDUCTOR))
-        self._sessions = Polled(memory.sessions)
+        self._readers = Listeners(memory)
         self._files = QueueFiles(paths.consumequeue, config.consume_queue_file_bytes, config.queue_slots_max)
         self._dispatch = Dispatch(
             memory.topic_names,
@@ -100,11 +97,7 @@ class Dispatcher:
             self._store_ms = result.store_ms
         if result.reached > begin:
             marks.move(DISPATCHED, result.reached)
-            for bell in self._readers:
-                doorbell.ring_for(bell, doorbell.DISPATCHED)
-            self._sessions.refresh()
-            for session in self._sessions.sessions:
-                doorbell.ring_stranger_for(self._memory.sessions.bell(session), doorbell.DISPATCHED)
+            self._readers.wake(doorbell.DISPATCHED)
         if result.blanks:
             self._log.warning("queue offsets without a message were left blank", count=result.blanks)
         if result.problem:

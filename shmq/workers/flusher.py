@@ -28,7 +28,7 @@ from shmq.ring import doorbell
 from shmq.shared import group_commit, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.commit import STORE_MS
-from shmq.shared.local_sessions import Polled
+from shmq.shared.listeners import Listeners
 from shmq.store.checkpoint import CheckpointFile
 from shmq.store.flush import flush_range
 from shmq.store.log import LogDirectory
@@ -62,10 +62,7 @@ class Flusher:
         self._directory = directory
         self._checkpoint = CheckpointFile(paths.checkpoint)
         self._bell = memory.bell(plan.BELL_FLUSHER)
-        workers = range(memory.plan.workers)
-        self._listeners = [memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in workers]
-        self._listeners.append(memory.bell(plan.BELL_CONDUCTOR))
-        self._sessions = Polled(memory.sessions)
+        self._listeners = Listeners(memory)
         self._dispatcher_bell = memory.bell(plan.BELL_DISPATCHER)
         self._is_sync = config.flush_disk_type == "SYNC_FLUSH"
         self._segments: list[Segment] = []
@@ -76,7 +73,6 @@ class Flusher:
         self._ahead = LogAhead(directory, memory.watermarks, self._tell_writer)
         self._duty = np.zeros((), dtype=group_commit.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
-        self._bells = np.zeros(0, dtype=np.int64)
         self._flushed_ms = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
@@ -175,8 +171,8 @@ class Flusher:
         duty["descriptor"], duty["begin"], duty["end"] = segment.descriptor, segment.start, segment.end
         is_idle = self._memory.watermarks.appended == self._memory.watermarks.flushed
         duty["until_ns"] = max(until_ns, time.monotonic_ns() + (IDLE_NS if is_idle else CHECKPOINT_NS))
-        if self._sessions.refresh():
-            self._list_bells()
+        self._listeners.refresh()
+        duty["changes_seen"] = self._listeners.changes
         group_commit.flush_groups(self._duty_at)
         self._flushed_ms = int(duty["store_ms"]) or self._flushed_ms
         if duty["error"]:
@@ -188,18 +184,8 @@ class Flusher:
         duty["page"] = memory.place("writer")
         duty["dispatcher_bell"] = self._dispatcher_bell
         duty["bell"] = self._bell
+        duty["listeners"] = self._listeners.address
         duty["changes"] = memory.sessions.changes_address
-        self._sessions.refresh()
-        self._list_bells()
-
-    def _list_bells(self) -> None:
-        sessions = self._memory.sessions
-        bells = self._listeners + [sessions.bell(session) for session in self._sessions.sessions]
-        self._bells = np.array(bells, dtype=np.int64)
-        self._duty["bells"] = address_of(self._bells)
-        self._duty["bell_count"] = len(bells)
-        self._duty["inner_count"] = len(self._listeners)
-        self._duty["changes_seen"] = self._sessions.changes
 
     def _flush(self, least_pages: int) -> None:
         while not self._changes.empty():
@@ -221,12 +207,7 @@ class Flusher:
         self._flushed_ms = store_ms
         while self._segments[0].end <= appended and len(self._segments) > 1:
             self._segments.pop(0).close()
-        for bell in self._listeners:
-            doorbell.ring_for(bell, doorbell.FLUSHED)
-        if self._sessions.refresh():
-            self._list_bells()
-        for session in self._sessions.sessions:
-            doorbell.ring_stranger_for(self._memory.sessions.bell(session), doorbell.FLUSHED)
+        self._listeners.wake(doorbell.FLUSHED)
         if self._is_sync:
             doorbell.ring_bell(self._dispatcher_bell)
 

@@ -10,7 +10,7 @@ import pytest
 from shmq.memory.block import address_of
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
-from shmq.shared import commit, group_commit
+from shmq.shared import commit, group_commit, listeners
 from shmq.store import watermarks
 
 FAR_NS = 1 << 62
@@ -28,7 +28,8 @@ class Ground:
         self.bells = [base + 2048 + doorbell.SIZE * number for number in range(BELLS)]
         for bell in self.bells:
             doorbell.initialise(bell)
-        self.listeners = np.array(self.bells[2:], dtype=np.int64)
+        self.told = np.array(self.bells[2:], dtype=np.int64)
+        self.listeners = np.array((address_of(self.told), 2, 1), dtype=listeners.LAYOUT)
         self.file = path.open("w+b")
         self.duty = np.zeros((), dtype=group_commit.LAYOUT)
         given = {
@@ -36,9 +37,7 @@ class Ground:
             "page": base,
             "descriptor": self.file.fileno(),
             "end": 1 << 20,
-            "bells": address_of(self.listeners),
-            "bell_count": 2,
-            "inner_count": 1,
+            "listeners": int(self.listeners.ctypes.data),
             "dispatcher_bell": self.bells[1],
             "bell": self.bells[0],
             "changes": base + 512,
