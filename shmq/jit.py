@@ -76,9 +76,7 @@ def compile_now(*kernels: Callable[..., Any]) -> None:
     wanted = {id(each) for each in kernels}
     for compiled, function in _kernels:
         if id(compiled) in wanted:
-            signature = _signature(function)
-            if signature.args not in compiled.overloads:
-                compiled.compile(signature)
+            _compile(compiled, function)
 
 
 def c_function(function: Callable[..., Any]) -> int:
@@ -100,9 +98,7 @@ def compile_kernels() -> Iterator[tuple[str, int, int]]:
     """
     total = len(_kernels)
     for done, (compiled, function) in enumerate(_kernels, start=1):
-        signature = _signature(function)
-        if signature.args not in compiled.overloads:
-            compiled.compile(signature)
+        _compile(compiled, function)
         yield f"{function.__module__}.{function.__qualname__}", done, total
     _forget_compiler_garbage()
 
@@ -111,6 +107,20 @@ def cache_directory() -> Path:
     """Where machine code of this very source is kept, below `$SHMQ_CACHE_DIR` or the user's cache folder."""
     root = os.environ.get("SHMQ_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "shmq" / f"kernels-{_source_hash()}"
+
+
+def _compile(compiled: Any, function: Callable[..., Any]) -> None:
+    """Compile a kernel, or load it, under the key that it has in the cache if another kernel calls it.
+
+    That key is its arguments alone. A signature with its result would be a second key, which a later process, that
+    loads the caller whole, looks for in vain.
+    """
+    signature = _signature(function)
+    if signature.args not in compiled.overloads:
+        compiled.compile(signature.args)
+    found = compiled.overloads[signature.args].signature.return_type
+    if found != signature.return_type:
+        raise TypeError(f"the kernel {function.__qualname__} gives {found}, not {signature.return_type}")
 
 
 def _signature(function: Callable[..., Any]) -> Any:

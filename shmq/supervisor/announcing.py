@@ -12,23 +12,27 @@ from typing import Final
 
 from shmq import __version__, logs
 from shmq.config.settings import Config
-from shmq.jit import cache_directory, compile_kernels
+from shmq.jit import JIT_ENABLED, cache_directory, compile_kernels
 from shmq.store.checkpoint import Checkpoint, CheckpointFile
 from shmq.supervisor.children import Child, run_once
 
 QUIET_SECONDS: Final = 1.0
 READY_LINE: Final = "shmq ready"
+WHOLE: Final = "broker-whole"
+"""In the cache: every kernel of the broker has been compiled into it."""
 
 
 def compile_all(config: Config) -> None:
     """Compile the kernels, or load them; say so where it takes time, as it does at the first start.
 
     They are compiled in a process of its own: what the compiler leaves behind, some hundred megabytes, would be
-    copied into every worker by and by.
+    copied into every worker by and by. That the cache holds all of them is said by a file in it, since the folder
+    is there as soon as kernels are imported.
     """
     begun = time.monotonic()
-    if not cache_directory().exists():
-        run_once("compiler", config, _load_all)
+    whole = cache_directory() / WHOLE
+    if JIT_ENABLED and not whole.exists() and run_once("compiler", config, _load_all):
+        whole.touch()
     count = _load_all()
     elapsed_ms = int((time.monotonic() - begun) * 1000)
     logs.get("supervisor").debug("kernels are ready", count=count, elapsed_ms=elapsed_ms)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from typing import NamedTuple, NewType
 
+import numba
 import numpy as np
 import pytest
 
@@ -38,6 +39,33 @@ def test_importing_compiles_nothing_and_compiling_tells_its_progress(tmp_path):
     assert (done, total) == (f"({count},", f"{count})")
     assert folder.startswith(f"{tmp_path}/shmq/kernels-")
     assert any((tmp_path / "shmq").rglob("*.nbi"))
+
+
+def test_what_was_compiled_for_a_caller_is_found_by_a_later_process(tmp_path):
+    script = (
+        "from shmq import jit; import shmq.ring.spsc; import shmq.store.record\n"
+        "done = list(jit.compile_kernels())\n"
+        "print(len(done), sum(sum(each.stats.cache_misses.values()) for each, _ in jit._kernels))"
+    )
+    environment = os.environ | {"SHMQ_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    (count, compiled), (count_again, compiled_again) = ([int(each) for each in line] for line in told)
+    assert compiled >= count > 0  # some for other types too, where a caller has them
+    assert (count_again, compiled_again) == (count, 0)
+
+
+def test_a_kernel_that_gives_what_it_does_not_state_is_refused():
+    def gives_a_float(number: int) -> int:
+        return number / 2
+
+    compiled = numba.njit(gives_a_float)
+    with pytest.raises(TypeError, match="gives_a_float gives float64, not int64"):
+        jit._compile(compiled, gives_a_float)
 
 
 def test_with_the_compiler_off_there_is_nothing_to_compile(tmp_path):
