@@ -21,8 +21,6 @@ _libc.mmap.argtypes = [
     ctypes.c_long,
 ]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-_POPULATE_WRITE: Final = 23  # Linux 5.14; Python 3.11 has no name for it
 
 
 def map_part(descriptor: int, offset_bytes: int, size_bytes: int) -> int:
@@ -43,8 +41,3 @@ def unmap_part(address: int, size_bytes: int) -> None:
     """Let go of a mapping; nobody may use its address any more."""
     unmapped = _libc.munmap(address, size_bytes)
     assert unmapped == 0, "no such mapping"
-
-
-def populate_part(address: int, size_bytes: int) -> None:
-    """Have the pages of a mapping ready to be written; an older system makes each when it is first written."""
-    _libc.madvise(address, size_bytes, _POPULATE_WRITE)

@@ -36,7 +36,8 @@ import numpy as np
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
 from shmq.memory.layout import layout, round_up
-from shmq.memory.mapping import map_part, populate_part, unmap_part
+from shmq.memory.mapping import map_part, unmap_part
+from shmq.memory.pages import populate_for_writing
 from shmq.memory.syscalls import preallocate, sync_disk_of
 from shmq.store.new_file import make_file
 from shmq.store.queue_directory import queue_path
@@ -223,7 +224,7 @@ class QueueFiles:
         finally:
             os.close(descriptor)
         unmap_part(window.address, window.size_bytes)
-        populate_part(moved.address, moved.size_bytes)  # a queue that asks again is a busy one
+        populate_for_writing(moved.address, moved.size_bytes)  # a queue that asks again is a busy one
         self._windows[slot] = moved
         return moved
 

@@ -7,7 +7,6 @@ A mapping lives until the last slice of it is gone, whatever `close` is told.
 """
 
 import contextlib
-import errno
 import mmap
 import os
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Final
 import numpy as np
 
 from shmq.errors import StoreError
+from shmq.memory.pages import populate_for_writing
 from shmq.memory.syscalls import preallocate
 from shmq.store.new_file import make_file
 from shmq.store.store_files import sync_directory
 
 NAME_DIGITS: Final = 20
-
-_MADV_POPULATE_WRITE: Final = 23  # Linux 5.14; Python 3.11 has no name for it
 
 
 class Segment:
@@ -84,12 +82,8 @@ class Segment:
         """Have pages in memory before they are written, so that the writer never waits for one."""
         begin = offset_bytes // mmap.PAGESIZE * mmap.PAGESIZE
         end = min(offset_bytes + size_bytes, self.size_bytes)
-        try:
-            self._mapping.madvise(_MADV_POPULATE_WRITE, begin, end - begin)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            # An older kernel. Reading changes nothing under the writer's hands, and brings in what is on disk.
+        if not populate_for_writing(self.address + begin, end - begin):
+            # Reading changes nothing under the writer's hands, and brings in what is on disk.
             for at in range(begin, end, mmap.PAGESIZE):
                 _ = self.view[at]
 
