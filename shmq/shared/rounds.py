@@ -1,8 +1,9 @@
 """Kernels: the commit writer's rounds over all senders, and its rest.
 
 A call goes round and round while there is anything, so that the cost of a round is that of its messages, however
-many senders they come from; it returns where Python has something to do. Senders are woken once a round, behind
-one fence for all of them.
+many senders they come from; `serve` waits in between as well. Both return where Python has something to do, which
+is seldom: with a few requests in flight its way from one kernel to the next costs more than their messages. Senders
+are woken once a round, behind one fence for all of them.
 
 The duty (the writer's own memory):
 
@@ -22,21 +23,23 @@ The duty (the writer's own memory):
        144     8  strategy         how to rest, see `waiting.py`
        152     8  spins            looks before a sleep
        160     8  committed        batches committed by the last call
-       168
+       168     8  ahead_at         address of a word: the log's end beyond which the log-ahead thread is to be woken
+       176
 """
 
 from typing import Final
 
 from shmq.jit import kernel
-from shmq.memory.atomics import full_fence, load_acquire
+from shmq.memory.atomics import full_fence, load_acquire, load_relaxed
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
 from shmq.memory.syscalls import monotonic_ns, wall_ns
 from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, senders
+from shmq.store.watermarks import APPENDED
 
 LAYOUT: Final = layout(
-    168,
+    176,
     places=(0, "(7,)<i8"),
     senders=(56, "<i8"),
     sender_count=(64, "<i8"),
@@ -51,6 +54,7 @@ LAYOUT: Final = layout(
     strategy=(144, "<i8"),
     spins=(152, "<i8"),
     committed=(160, "<i8"),
+    ahead_at=(168, "<i8"),
 )
 _SENDERS: Final = offset_of(LAYOUT, "senders")
 _SENDER_COUNT: Final = offset_of(LAYOUT, "sender_count")
@@ -65,6 +69,7 @@ _FOLLOWER_BELL: Final = offset_of(LAYOUT, "follower_bell")
 _STRATEGY: Final = offset_of(LAYOUT, "strategy")
 _SPINS: Final = offset_of(LAYOUT, "spins")
 _COMMITTED: Final = offset_of(LAYOUT, "committed")
+_AHEAD_AT: Final = offset_of(LAYOUT, "ahead_at")
 
 
 @kernel
@@ -77,6 +82,25 @@ def go_round(duty: int) -> int:
         if outcome != commit.COMMITTED or _is_python_wanted(duty):
             return outcome
         if monotonic_ns(duty + _CLOCK) >= load_native_i64(duty + _UNTIL_NS):
+            return outcome
+
+
+@kernel
+def serve(duty: int, timeout_ns: int) -> int:
+    """Wait for submissions and commit them, until Python has something to do or the time is over.
+
+    Returns:
+        What `go_round` did last.
+    """
+    until_ns = monotonic_ns(duty + _CLOCK) + timeout_ns
+    store_native_i64(duty + _UNTIL_NS, until_ns)
+    while True:
+        left_ns = until_ns - monotonic_ns(duty + _CLOCK)
+        if left_ns <= 0:
+            return commit.IDLE
+        rest(duty, left_ns)
+        outcome = go_round(duty)
+        if outcome != commit.IDLE or load_native_i64(duty + _COMMITTED) == 0 or _is_python_due(duty):
             return outcome
 
 
@@ -158,6 +182,18 @@ def _is_python_wanted(duty: int) -> bool:
     if load_acquire(load_native_i64(duty + _NEWS)) != 0:  # pairs with the flush thread's store
         return True
     return load_acquire(load_native_i64(duty + _CHANGES)) != load_native_i64(duty + _CHANGES_SEEN)
+
+
+@kernel
+def _is_python_due(duty: int) -> bool:
+    """Whether the last round has left anything to Python: a sender to be looked at, or pages to be asked for."""
+    row = load_native_i64(duty + _SENDERS)
+    for _ in range(load_native_i64(duty + _SENDER_COUNT)):
+        if load_native_i64(row + senders.IS_STUCK) != 0 or load_native_i64(row + senders.IS_BROKEN) != 0:
+            return True
+        row += senders.SIZE
+    appended = load_relaxed(_places(duty).watermarks + APPENDED)
+    return appended > load_relaxed(load_native_i64(duty + _AHEAD_AT)) or _is_python_wanted(duty)
 
 
 @kernel

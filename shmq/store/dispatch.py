@@ -31,10 +31,10 @@ from shmq.store.dispatch_walk import (
     REACHED,
     RECORDS,
     SLOT,
-    STEP,
     STORE_MS,
     TAG_HASH,
     Places,
+    begin_step,
     is_cut_off,
     walk,
 )
@@ -121,9 +121,9 @@ class Dispatch:
         Raises:
             StoreError: a queue file cannot be written, or a topic can be no directory.
         """
-        self._note[:] = [self._note[STEP // 8] + 1, begin, 0, NONE, 0, 0, 0, 0, 0, NONE, NONE, NONE]
         self._blanks = 0
-        places = self._places()
+        places = self.places()
+        begin_step(places.note, begin)
         problem = ""
         position = begin
         end = min(begin + bytes_max, confirmed)
@@ -147,10 +147,16 @@ class Dispatch:
                 problem = f"what lies at position {position} of the log is no record"
             elif status == NEEDS_QUEUE:
                 problem = self._make_queue(address + walked_bytes, position)
-                places = self._places()
+                places = self.places()
             elif status == NEEDS_WINDOW:
                 self._open_window(position)
         return self._result(position, problem)
+
+    def places(self) -> Places:
+        """Where everything lies; nothing of it moves, but the schedule topic may yet be made."""
+        if self._fixed.schedule_topic == NONE:
+            self._fixed = self._fixed._replace(schedule_topic=self._topics.find(SCHEDULE_TOPIC))
+        return self._fixed
 
     def _result(self, reached: int, problem: str) -> DispatchResult:
         note = self._note
@@ -158,12 +164,6 @@ class Dispatch:
         return DispatchResult(
             reached, int(note[RECORDS // 8]), int(note[STORE_MS // 8]), moved, self._blanks, problem
         )
-
-    def _places(self) -> Places:
-        """Where everything lies; nothing of it moves, but the schedule topic may yet be made."""
-        if self._fixed.schedule_topic == NONE:
-            self._fixed = self._fixed._replace(schedule_topic=self._topics.find(SCHEDULE_TOPIC))
-        return self._fixed
 
     def _make_queue(self, message: int, position: int) -> str:
         """Have the queue of an unknown one's record added; or say what is wrong with that."""

@@ -92,6 +92,18 @@ class Places(NamedTuple):
 
 
 @kernel
+def begin_step(note: int, position: int) -> None:
+    """Write the note anew, for a step that begins at a position."""
+    store_native_i64(note + STEP, load_native_i64(note + STEP) + 1)
+    store_native_i64(note + REACHED, position)
+    store_native_i64(note + RECORDS, 0)
+    store_native_i64(note + STORE_MS, NONE)
+    store_native_i64(note + MOVED, 0)
+    for word in (_TOPIC_ID, _QUEUE_ID, _LAST_SLOT):
+        store_native_i64(note + word, NONE)
+
+
+@kernel
 def walk(places: Places, address: int, position: int, readable_bytes: int, budget_bytes: int) -> int:
     """Dispatch the records that lie at an address, and note how far it went.
 

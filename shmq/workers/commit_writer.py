@@ -1,7 +1,7 @@
 """The commit writer: the one process that appends to the log.
 
-One kernel (`shared/rounds.py`) goes round the senders' rings while there is anything in them, and wakes whom that
-concerns: those senders, and the dispatcher or, under SYNC_FLUSH, the flush thread, which runs in this process. When a
+One kernel (`shared/rounds.py`) waits for submissions, goes round the senders' rings while there is anything in them,
+and wakes whom that concerns: those senders, and the dispatcher or, under SYNC_FLUSH, the flush thread, which runs in this process. When a
 file is full, the next one has been made ready by the flush thread, and is waited for if it has not; where the disk
 has no room for it, or a sync failed, submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
 
@@ -113,7 +113,7 @@ class CommitWriter:
         return self._committed
 
     def rest(self, timeout_ns: int) -> None:
-        """Sleep until somebody submits."""
+        """Sleep until somebody submits; where nothing else is to be done, commit it and sleep again."""
         if self._is_waiting or self._refusing:  # for a file: its bell is rung when there is one, or none
             doorbell.will_sleep(self._bell)
             if self._flusher.has_news or self._sessions.has_changed:
@@ -122,8 +122,10 @@ class CommitWriter:
                 doorbell.sleep(self._bell, min(timeout_ns, RETRY_MS * 1_000_000))
         elif self._polled_rows["is_stuck"].any():  # for room for answers: nobody rings when there is some
             rounds.rest(self._duty_at, min(timeout_ns, STUCK_NS))
-        else:
+        elif self._is_stopping or self._leaving or self._flusher.failure:
             rounds.rest(self._duty_at, timeout_ns)
+        else:
+            rounds.serve(self._duty_at, timeout_ns)
 
     def stop(self) -> None:
         """End once all senders of the broker are gone."""
@@ -219,6 +221,7 @@ class CommitWriter:
         duty["follower_bell"] = memory.bell(plan.BELL_FLUSHER if self._is_sync else plan.BELL_DISPATCHER)
         duty["strategy"] = waiting.STRATEGIES[self._config.writer_wait_strategy]
         duty["spins"] = waiting.spins_before_sleep()
+        duty["ahead_at"] = self._flusher.ahead_at
         self._heed_sessions()
 
     def _heed_sessions(self) -> None:

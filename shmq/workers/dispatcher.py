@@ -1,17 +1,15 @@
 """The dispatcher: follows the log up to `confirmed`, gives each record its place in its queue, wakes readers.
 
-A round takes a bounded part of the log. The queue files it wrote are synced by a thread of this process,
-which alone moves `queues_ms`: the store time up to which the checkpoint may vouch for them. Killed, a
-successor begins at `dispatched`; whatever lies there already is written again, the same bytes in the same
-place.
+A round takes a bounded part of the log; while nothing is odd a kernel does one after another (`shared/follow.py`).
+The queue files it wrote are synced by a thread of this process, which alone moves `queues_ms`: the store time up to
+which the checkpoint may vouch for them. Killed, a successor begins at `dispatched`; whatever lies there already is
+written again, the same bytes in the same place.
 """
 
 import os
 import queue
 import threading
-import time
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -19,21 +17,16 @@ from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
-from shmq.memory.syscalls import nap
 from shmq.ring import doorbell, waiting
-from shmq.shared import plan
+from shmq.shared import follow, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.listeners import Listeners
-from shmq.store.dispatch import Dispatch
+from shmq.store.dispatch import SCHEDULE_TOPIC, Dispatch
 from shmq.store.log import LogReader
 from shmq.store.queue_files import QueueFiles, sync_files
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import DISPATCHED, QUEUES_MS
 from shmq.workers.runner import row_alive
-
-STEP_BYTES: Final = 4 * 1024 * 1024
-SHORT_SLEEP_NS: Final = 30_000
-NAP_NS: Final = 50_000
 
 
 class Dispatcher:
@@ -43,23 +36,19 @@ class Dispatcher:
         self._config = config
         self._memory = memory
         self._log = logs.get("dispatcher")
-        strategy = waiting.STRATEGIES[config.dispatcher_wait_strategy]
-        self._clock = np.zeros(2, dtype=np.int64)
-        self._waiting = waiting.Waiting(
-            memory.bell(plan.BELL_DISPATCHER), strategy, waiting.spins_before_sleep(), address_of(self._clock)
-        )
-        self._may_nap = strategy == waiting.FUTEX
-        self._is_napping = False
-        self._napped_at = 0
         self._readers = Listeners(memory)
         self._files = QueueFiles(paths.consumequeue, config.consume_queue_file_bytes, config.queue_slots_max)
+        self._reader = LogReader(paths.commitlog, config.commit_log_file_bytes)
         self._dispatch = Dispatch(
             memory.topic_names,
             memory.queues,
-            LogReader(paths.commitlog, config.commit_log_file_bytes),
+            self._reader,
             self._files,
             config.delay_levels_ms,
         )
+        self._duty = np.zeros((), dtype=follow.LAYOUT)
+        self._duty_at = int(self._duty.ctypes.data)
+        self._schedule_topic = np.frombuffer(SCHEDULE_TOPIC, dtype=np.uint8)
         self._store_ms = 0
         self._problem = ""
         self._sync_at_ns = 0
@@ -70,6 +59,7 @@ class Dispatcher:
     def start(self) -> None:
         """Begin at `dispatched`."""
         self._store_ms = self._memory.watermarks.queues_ms
+        self._prepare_duty()
         self._thread.start()
 
     @property
@@ -89,7 +79,7 @@ class Dispatcher:
         if begin >= confirmed:
             return 0
         try:
-            result = self._dispatch.step(begin, confirmed, STEP_BYTES)
+            result = self._dispatch.step(begin, confirmed, follow.STEP_BYTES)
         except StoreError as error:  # a full disk: what is acknowledged is in the log, and waits
             self._complain(str(error))
             return 0
@@ -106,24 +96,20 @@ class Dispatcher:
         return result.records
 
     def rest(self, timeout_ns: int) -> None:
-        """Sleep until the log grows.
-
-        Who is woken right after he has gone to sleep will be again: to wake him costs the writer more than a batch
-        does. So the next rests are naps from which nobody has to wake him, until one has brought nothing.
-        """
-        marks = self._memory.watermarks
-        dispatched = marks.dispatched
+        """Sleep until the log grows; while nothing is odd, dispatch what has come and sleep again."""
         if self._problem:
-            doorbell.will_sleep(self._waiting.bell)
-            doorbell.sleep(self._waiting.bell, timeout_ns)
-        elif self._is_napping and dispatched > self._napped_at:
-            self._napped_at = dispatched
-            nap(NAP_NS, self._waiting.clock)
-        else:
-            begin_ns = time.monotonic_ns()
-            waiting.wait_beyond(self._waiting, marks.confirmed_address, dispatched, timeout_ns)
-            self._is_napping = self._may_nap and time.monotonic_ns() - begin_ns < SHORT_SLEEP_NS
-            self._napped_at = dispatched
+            bell = self._memory.bell(plan.BELL_DISPATCHER)
+            doorbell.will_sleep(bell)
+            doorbell.sleep(bell, timeout_ns)
+            return
+        self._show_log()
+        self._readers.refresh()
+        self._duty["changes_seen"] = self._readers.changes
+        follow.follow(self._duty_at, timeout_ns)
+        self._store_ms = int(self._duty["store_ms"]) or self._store_ms
+        if self._duty["is_untold"]:
+            self._duty["is_untold"] = 0
+            self._readers.wake(doorbell.DISPATCHED)
 
     def stop(self) -> None:
         """End once the writer is gone and everything of its is dispatched."""
@@ -142,6 +128,29 @@ class Dispatcher:
         self._hand_over()
         self._work.put(None)
         self._thread.join()
+
+    def _prepare_duty(self) -> None:
+        memory, duty = self._memory, self._duty
+        duty["watermarks"] = memory.place("watermarks")
+        duty["confirmed"] = memory.watermarks.confirmed_address
+        duty["listeners"] = self._readers.address
+        duty["changes"] = memory.sessions.changes_address
+        duty["bell"] = memory.bell(plan.BELL_DISPATCHER)
+        duty["strategy"] = waiting.STRATEGIES[self._config.dispatcher_wait_strategy]
+        duty["spins"] = waiting.spins_before_sleep()
+        duty["schedule_topic"] = address_of(self._schedule_topic)
+        duty["schedule_bytes"] = len(self._schedule_topic)
+
+    def _show_log(self) -> None:
+        """Let the kernel know the file in which the next record lies, if there is one."""
+        dispatched = self._memory.watermarks.dispatched
+        address, left_bytes = self._reader.address_of(dispatched)
+        file_bytes = self._reader.file_bytes
+        begin = dispatched + left_bytes - file_bytes
+        duty = self._duty
+        duty["places"] = self._dispatch.places()
+        duty["begin"], duty["end"] = (begin, begin + file_bytes) if left_bytes else (0, 0)
+        duty["segment"] = address - (dispatched - begin)
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:

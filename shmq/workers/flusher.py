@@ -50,6 +50,7 @@ class Flusher:
     Attributes:
         failure: why no message can be promised any more; empty while all is well.
         news: address of a word, not 0 where the writer should look at this object again.
+        ahead_at: address of a word: when the log's end has passed it, `look_ahead` is due.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Flusher:
         self.news = address_of(self._news)
         self._writer_bell = memory.bell(plan.BELL_WRITER)
         self._ahead = LogAhead(directory, memory.watermarks, self._tell_writer)
+        self.ahead_at = self._ahead.wanted_at
         self._duty = np.zeros((), dtype=group_commit.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
         self._flushed_ms = 0
@@ -99,7 +101,7 @@ class Flusher:
 
     def look_ahead(self) -> None:
         """Have pages made ready where the log has come near the end of those that are."""
-        if self._memory.watermarks.appended > self._ahead.wanted_at:
+        if self._memory.watermarks.appended > load_word(self.ahead_at):
             self._ahead.wake()
 
     @property
@@ -171,7 +173,9 @@ class Flusher:
         duty["descriptor"], duty["begin"], duty["end"] = segment.descriptor, segment.start, segment.end
         is_idle = self._memory.watermarks.appended == self._memory.watermarks.flushed
         duty["until_ns"] = max(until_ns, time.monotonic_ns() + (IDLE_NS if is_idle else CHECKPOINT_NS))
-        self._listeners.refresh()
+        self._listeners.wake(
+            doorbell.FLUSHED
+        )  # who came lately is in nobody's list: what it waits for may be there
         duty["changes_seen"] = self._listeners.changes
         group_commit.flush_groups(self._duty_at)
         self._flushed_ms = int(duty["store_ms"]) or self._flushed_ms
@@ -193,7 +197,10 @@ class Flusher:
         marks = self._memory.watermarks
         store_ms = load_word(self._memory.place("writer") + STORE_MS)
         appended, flushed = marks.appended, marks.flushed
-        if self.failure or appended == flushed:
+        if self.failure:
+            return
+        if appended == flushed:
+            self._flushed_ms = store_ms  # the last sync may have looked for it a moment too early
             return
         if appended // PAGE_BYTES - flushed // PAGE_BYTES < least_pages:
             return

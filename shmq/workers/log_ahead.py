@@ -10,7 +10,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
 from shmq.errors import StoreError
+from shmq.memory.block import address_of
+from shmq.memory.words import store_word
 from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
 from shmq.store.watermarks import Watermarks
@@ -26,7 +30,7 @@ class LogAhead:
     """Owned by the writer, which calls everything but `_run`.
 
     Attributes:
-        wanted_at: when the log's end has passed this, `wake` is due.
+        wanted_at: address of a word: when the log's end has passed it, `wake` is due.
     """
 
     def __init__(self, directory: LogDirectory, marks: Watermarks, on_ready: Callable[[], None]) -> None:
@@ -41,7 +45,8 @@ class LogAhead:
         self._is_awaited = False
         self._populated = 0  # a position
         self._stopping = False
-        self.wanted_at = 0
+        self._wanted_at = np.zeros(1, dtype=np.int64)
+        self.wanted_at = address_of(self._wanted_at)
         self._thread = threading.Thread(target=self._run, name="log-ahead", daemon=True)
 
     def start(self, segment: Segment) -> None:
@@ -138,4 +143,4 @@ class LogAhead:
             begin += step_bytes
             self._populated = begin
         is_whole = self._populated >= segment.end
-        self.wanted_at = segment.end if is_whole else self._populated - AHEAD_BYTES_MIN // 2
+        store_word(self.wanted_at, segment.end if is_whole else self._populated - AHEAD_BYTES_MIN // 2)

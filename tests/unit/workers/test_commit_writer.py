@@ -1,20 +1,20 @@
 import os
-import threading
 from contextlib import closing
 
 import pytest
 
 from shmq.errors import StoreError
-from shmq.memory.words import store_word
+from shmq.memory.words import load_word, store_word
 from shmq.ring import spsc
 from shmq.shared import header, plan, roster, submission
 from shmq.store.watermarks import APPENDED, DISPATCHED
+from tests.support.resting import FOR_LONG_NS, resting
+from tests.support.waiting import eventually
 from tests.support.writer_ground import QUEUES, WriterGround, message, message_of_size, until_idle
 from tests.support.writer_lives import NOW_MS, BareWriter, check
 
 STORED, UNAVAILABLE = 0, 2
 FILE_BYTES = 8192
-FOR_LONG_NS = 30_000_000_000
 
 
 @pytest.fixture
@@ -235,15 +235,41 @@ def test_without_its_flush_thread_the_writer_ends(ground):
         writer.do_work(0)
 
 
-def test_it_sleeps_until_somebody_submits(ground):
-    with started(ground) as writer:
-        sleeper = threading.Thread(target=writer.rest, args=(FOR_LONG_NS,))
-        sleeper.start()
-        ground.submit(message())
-        while sleeper.is_alive():
+def test_in_its_rest_it_commits_what_is_submitted(ground):
+    with started(ground) as writer, resting(writer, lambda: ground.ring(plan.BELL_WRITER)):
+        for count in (1, 2):
+            ground.submit(message())
             ground.ring(plan.BELL_WRITER)
-            sleeper.join(0.001)
-        assert writer.do_work(0) == 1
+            eventually(lambda count=count: len(ground.stored()) == count)
+
+
+def test_its_rest_ends_where_a_file_is_full(ground):
+    with started(ground) as writer:
+        for _ in range(3):
+            ground.submit(message(body=b"x" * 3000))
+        writer.rest(FOR_LONG_NS)
+        assert len(ground.stored()) == 2
+        until_idle(writer)
+        assert len(ground.stored()) == 3
+
+
+def test_its_rest_ends_where_a_sender_must_be_looked_at(ground):
+    with started(ground) as writer:
+        ground.submit(message())
+        store_word(ground.memory.place("submit/1"), 1 << 40)  # more published than the ring holds
+        writer.rest(FOR_LONG_NS)
+        assert len(ground.stored()) == 1
+
+
+def test_its_rest_ends_where_the_log_has_passed_the_pages_made_ready(tmp_path):
+    ground = WriterGround(tmp_path, commit_log_file_bytes=32 << 20)
+    with started(ground) as writer:
+        eventually(lambda: load_word(writer._flusher.ahead_at) > 0)
+        store_word(writer._flusher.ahead_at, 0)
+        ground.submit(message())
+        writer.rest(FOR_LONG_NS)
+        writer.do_work(0)
+        eventually(lambda: load_word(writer._flusher.ahead_at) > 0)
 
 
 def test_it_is_done_when_its_senders_are_gone_and_their_rings_empty(ground):

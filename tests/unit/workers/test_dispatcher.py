@@ -1,18 +1,21 @@
 import os
 import struct
-import threading
 
 import pytest
 
 from shmq.errors import StoreError
-from shmq.memory.words import store_word
-from shmq.shared import commit, plan, roster
-from shmq.store.watermarks import APPENDED
+from shmq.memory.words import load_word, store_word
+from shmq.ring import doorbell
+from shmq.shared import commit, follow, plan, roster
+from shmq.shared.local_sessions import ATTACHED
+from shmq.store.dispatch import SCHEDULE_TOPIC
+from shmq.store.segment import file_name
+from shmq.store.watermarks import APPENDED, DISPATCHED
 from shmq.workers.dispatcher import Dispatcher
+from tests.support.resting import FOR_LONG_NS, resting
+from tests.support.waiting import eventually
 from tests.support.writer_ground import QUEUES, WriterGround, message
 from tests.support.writer_lives import NOW_MS, BareWriter
-
-FOR_LONG_NS = 30_000_000_000
 
 
 class Ground(WriterGround):
@@ -40,6 +43,13 @@ class Ground(WriterGround):
         content = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
         count = int(self.memory.queues.max[self.slot(queue)])
         return [(position, size) for position, size, _ in struct.iter_unpack(">qiq", content[: 20 * count])]
+
+    def tag_hashes(self, queue):
+        """The last field of each entry of a queue."""
+        folder = self.paths.consumequeue / os.fsdecode(queue[0]) / str(queue[1])
+        content = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+        count = int(self.memory.queues.max[self.slot(queue)])
+        return [tag_hash for _, _, tag_hash in struct.iter_unpack(">qiq", content[: 20 * count])]
 
     @property
     def marks(self):
@@ -110,6 +120,15 @@ def test_a_successor_begins_where_its_predecessor_stood(ground):
     assert len(ground.entries(QUEUES[0])) == 2
 
 
+def reset_queue(ground, queue):
+    """Let a queue's only entry be written once more."""
+    slot = ground.slot(queue)
+    path = ground.paths.consumequeue / os.fsdecode(queue[0]) / str(queue[1]) / file_name(0)
+    with path.open("r+b") as written:
+        written.write(bytes(20))
+    ground.memory.queues.max[slot] = ground.memory.queues.end_position[slot] = 0
+
+
 def test_what_is_no_record_ends_it(ground):
     store_word(ground.memory.place("watermarks") + APPENDED, 200)
     with pytest.raises(StoreError, match="position 0"):
@@ -166,14 +185,66 @@ def test_what_a_dying_writer_appends_last_is_not_missed(ground):
     assert looks
 
 
-def test_it_sleeps_until_the_log_grows(ground):
-    sleeper = threading.Thread(target=ground.dispatcher.rest, args=(FOR_LONG_NS,))
-    sleeper.start()
+def test_in_its_rest_it_dispatches_what_comes(ground):
     ground.append(QUEUES[0])
-    while sleeper.is_alive():
-        ground.ring(plan.BELL_DISPATCHER)
-        sleeper.join(0.001)
+    ground.dispatcher.do_work(0)
+    ground.sleep_at(plan.BELL_CONDUCTOR)
+    with resting(ground.dispatcher, lambda: ground.ring(plan.BELL_DISPATCHER)):
+        for _ in range(2):
+            ground.append(QUEUES[0])
+            ground.ring(plan.BELL_DISPATCHER)
+            eventually(lambda: ground.marks.dispatched == ground.marks.appended)
+    assert not ground.is_asleep(plan.BELL_CONDUCTOR)
+    assert ground.entries(QUEUES[0]) == [(each.position, each.total_size) for each in ground.stored()]
+    ground.dispatcher.close()
+    assert ground.marks.queues_ms == NOW_MS
+    ground.dispatcher = ground.started()
+
+
+def test_its_rest_ends_where_a_file_of_the_log_does(ground):
+    ground.append(QUEUES[0])
+    ground.dispatcher.do_work(0)
+    ground.append(*[QUEUES[0]] * 5, body=b"x" * 3000)
+    ground.dispatcher.rest(FOR_LONG_NS)
+    assert ground.marks.dispatched % ground.config.commit_log_file_bytes > 0
+    while ground.dispatcher.do_work(0):
+        ground.dispatcher.rest(FOR_LONG_NS if ground.marks.dispatched < ground.marks.appended else 0)
+    assert ground.entries(QUEUES[0]) == [(each.position, each.total_size) for each in ground.stored()]
+
+
+def test_a_session_that_came_meanwhile_is_told_of_what_was_dispatched(ground):
+    """Its bell is not in the list that the kernel has, so the kernel leaves it to Python."""
+    ground.append(QUEUES[0])
+    ground.dispatcher.do_work(0)
+    ground.dispatcher.rest(0)
+    begin = ground.marks.dispatched
+    ground.append(QUEUES[0])
+    sessions = ground.memory.sessions
+    sessions.change(0, ATTACHED)
+    doorbell.want(sessions.bell(0), doorbell.DISPATCHED)
+    doorbell.will_sleep(sessions.bell(0))
+    assert not follow._dispatch(ground.dispatcher._duty_at, begin, ground.marks.appended)
+    assert ground.marks.dispatched == ground.marks.appended
+    assert load_word(sessions.bell(0) + doorbell.SLEEPING) == 1
+    ground.dispatcher.rest(0)
+    assert load_word(sessions.bell(0) + doorbell.SLEEPING) == 0
+
+
+def test_the_schedule_topic_may_be_made_while_it_rests(ground):
+    ground.append(QUEUES[0])
+    ground.dispatcher.do_work(0)
+    ground.dispatcher.rest(0)
+    queue = (SCHEDULE_TOPIC, 2)
+    ground.memory.queues.add(ground.memory.topic_names.add(SCHEDULE_TOPIC), queue[1])
+    ground.submit(message(queue, properties=b"DELAY\x013\x02"))
+    ground.append()
+    begin, end = ground.marks.dispatched, ground.marks.appended
+    assert not follow._dispatch(ground.dispatcher._duty_at, begin, end)  # it needs a file for the queue
     assert ground.dispatcher.do_work(0) == 1
+    store_word(ground.memory.place("watermarks") + DISPATCHED, begin)
+    reset_queue(ground, queue)
+    assert follow._dispatch(ground.dispatcher._duty_at, begin, end)
+    assert ground.tag_hashes(queue) == [NOW_MS + ground.config.delay_levels_ms[2]]
 
 
 def test_it_does_not_sleep_where_there_is_work(ground):

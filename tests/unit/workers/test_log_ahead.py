@@ -5,7 +5,7 @@ import pytest
 
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
-from shmq.memory.words import store_word
+from shmq.memory.words import load_word, store_word
 from shmq.store.log import LogDirectory
 from shmq.store.watermarks import APPENDED, SIZE, Watermarks
 from shmq.workers.log_ahead import AHEAD_BYTES_MIN, LogAhead
@@ -70,13 +70,13 @@ def test_pages_are_made_ready_ahead_of_the_logs_end(ground):
     ground.ahead.start(ground.segment)
     ground.take()
     ground.ahead.stop()
-    assert 0 < ground.ahead.wanted_at < AHEAD_BYTES_MIN
-    before = ground.ahead.wanted_at
+    assert 0 < load_word(ground.ahead.wanted_at) < AHEAD_BYTES_MIN
+    before = load_word(ground.ahead.wanted_at)
     ground.append_to(before + 1)
     ground.ahead._populate(before + 1, 0)
-    assert ground.ahead.wanted_at > before
+    assert load_word(ground.ahead.wanted_at) > before
     ground.ahead._populate(FILE_BYTES - 1, 0)
-    assert ground.ahead.wanted_at == FILE_BYTES
+    assert load_word(ground.ahead.wanted_at) == FILE_BYTES
 
 
 def test_after_a_stop_no_file_is_left_that_was_not_taken(ground):

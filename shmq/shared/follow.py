@@ -1,0 +1,174 @@
+"""Kernel: the dispatcher's work while nothing is odd: walk what is confirmed, publish it, wake readers, wait.
+
+It returns where Python has something to do: a file of the log or a window to be opened, a queue that nobody knows,
+processes that came or went, a signal, the time. What it could walk until then is published.
+
+Who is woken right after he has gone to sleep will be again, and to wake him costs the writer more than a batch
+does. So behind a short sleep come naps from which nobody has to wake him, until one has brought nothing.
+
+The duty (the dispatcher's own memory):
+
+    offset  size  field           meaning
+    ------  ----  --------------  ------------------------------------------------------------------
+         0    72  places          see `dispatch_walk.Places`, a word each
+        72     8  watermarks      address of the watermarks
+        80     8  confirmed       address of the one that consumers may see up to
+        88     8  segment         address of a mapped file of the log
+        96     8  begin           the position of its first byte
+       104     8  end             and behind its last
+       112     8  listeners       address of the list of those who may wait, see `listeners.py`
+       120     8  changes         address of a word, another value of which makes that list untrue
+       128     8  changes_seen    the value for which it is true
+       136     8  bell            the dispatcher's
+       144     8  strategy        how to wait, see `waiting.py`
+       152     8  spins           looks before a sleep
+       160    16  clock           scratch
+       176     8  schedule_topic  address of that topic's name
+       184     8  schedule_bytes  its length
+       192     8  store_ms        the store time of the last record that was walked
+       200     8  is_napping      1: the last sleep was short
+       208     8  napped_at       the position at which it last lay down
+       216     8  is_untold       1: readers that the list does not have must be told of what was published
+       224
+"""
+
+from typing import Final
+
+from shmq.jit import kernel
+from shmq.memory.atomics import full_fence, load_acquire, load_relaxed, store_release
+from shmq.memory.endian import load_native_i64, store_native_i64
+from shmq.memory.layout import layout, offset_of
+from shmq.memory.syscalls import monotonic_ns, nap
+from shmq.ring import doorbell, waiting
+from shmq.shared.listeners import wake_for
+from shmq.store import dispatch_walk
+from shmq.store.name_table import find_name
+from shmq.store.position import NONE
+from shmq.store.watermarks import DISPATCHED
+
+STEP_BYTES: Final = 4 * 1024 * 1024
+"""So much at most is walked before it is published."""
+SHORT_SLEEP_NS: Final = 30_000
+NAP_NS: Final = 50_000
+
+LAYOUT: Final = layout(
+    224,
+    places=(0, "(9,)<i8"),
+    watermarks=(72, "<i8"),
+    confirmed=(80, "<i8"),
+    segment=(88, "<i8"),
+    begin=(96, "<i8"),
+    end=(104, "<i8"),
+    listeners=(112, "<i8"),
+    changes=(120, "<i8"),
+    changes_seen=(128, "<i8"),
+    bell=(136, "<i8"),
+    strategy=(144, "<i8"),
+    spins=(152, "<i8"),
+    clock=(160, "(2,)<i8"),
+    schedule_topic=(176, "<i8"),
+    schedule_bytes=(184, "<i8"),
+    store_ms=(192, "<i8"),
+    is_napping=(200, "<i8"),
+    napped_at=(208, "<i8"),
+    is_untold=(216, "<i8"),
+)
+_WATERMARKS: Final = offset_of(LAYOUT, "watermarks")
+_CONFIRMED: Final = offset_of(LAYOUT, "confirmed")
+_SEGMENT: Final = offset_of(LAYOUT, "segment")
+_BEGIN: Final = offset_of(LAYOUT, "begin")
+_FILE_END: Final = offset_of(LAYOUT, "end")
+_LISTENERS: Final = offset_of(LAYOUT, "listeners")
+_CHANGES: Final = offset_of(LAYOUT, "changes")
+_CHANGES_SEEN: Final = offset_of(LAYOUT, "changes_seen")
+_BELL: Final = offset_of(LAYOUT, "bell")
+_STRATEGY: Final = offset_of(LAYOUT, "strategy")
+_SPINS: Final = offset_of(LAYOUT, "spins")
+_CLOCK: Final = offset_of(LAYOUT, "clock")
+_SCHEDULE_TOPIC: Final = offset_of(LAYOUT, "schedule_topic")
+_SCHEDULE_BYTES: Final = offset_of(LAYOUT, "schedule_bytes")
+_STORE_MS: Final = offset_of(LAYOUT, "store_ms")
+_IS_NAPPING: Final = offset_of(LAYOUT, "is_napping")
+_NAPPED_AT: Final = offset_of(LAYOUT, "napped_at")
+_IS_UNTOLD: Final = offset_of(LAYOUT, "is_untold")
+
+
+@kernel
+def follow(duty: int, timeout_ns: int) -> None:
+    """Dispatch and wait, in turn, until Python has something to do or the time is over."""
+    until_ns = monotonic_ns(duty + _CLOCK) + timeout_ns
+    marks = load_native_i64(duty + _WATERMARKS)
+    confirmed = load_native_i64(duty + _CONFIRMED)
+    while load_acquire(load_native_i64(duty + _CHANGES)) == load_native_i64(duty + _CHANGES_SEEN):
+        left_ns = until_ns - monotonic_ns(duty + _CLOCK)
+        if left_ns <= 0:
+            return
+        dispatched = load_relaxed(marks + DISPATCHED)  # ours alone
+        end = load_acquire(confirmed)  # pairs with its mover's release: the records below are whole
+        if dispatched < end:
+            if not _dispatch(duty, dispatched, end):
+                return
+        elif not _wait(duty, confirmed, dispatched, left_ns):
+            return
+
+
+@kernel
+def _dispatch(duty: int, begin: int, confirmed: int) -> bool:
+    """Walk some records and publish them; False where Python must do what comes next."""
+    file_end = load_native_i64(duty + _FILE_END)
+    file_begin = load_native_i64(duty + _BEGIN)
+    if not file_begin <= begin < file_end:
+        return False
+    places = _places(duty)
+    dispatch_walk.begin_step(places.note, begin)
+    address = load_native_i64(duty + _SEGMENT) + begin - file_begin
+    status = dispatch_walk.walk(places, address, begin, min(confirmed, file_end) - begin, STEP_BYTES)
+    reached = load_native_i64(places.note + dispatch_walk.REACHED)
+    if reached > begin:
+        store_native_i64(duty + _STORE_MS, load_native_i64(places.note + dispatch_walk.STORE_MS))
+        store_release(
+            load_native_i64(duty + _WATERMARKS) + DISPATCHED, reached
+        )  # pairs with readers of the queues
+        full_fence()  # who comes now either sees it, or is seen to have come
+        if load_acquire(load_native_i64(duty + _CHANGES)) != load_native_i64(duty + _CHANGES_SEEN):
+            store_native_i64(duty + _IS_UNTOLD, 1)
+            return False
+        wake_for(load_native_i64(duty + _LISTENERS), doorbell.DISPATCHED)
+    return status == dispatch_walk.DONE
+
+
+@kernel
+def _wait(duty: int, confirmed: int, dispatched: int, timeout_ns: int) -> bool:
+    """Wait until more is confirmed; False where something else may have ended the wait."""
+    clock = duty + _CLOCK
+    if load_native_i64(duty + _IS_NAPPING) != 0 and dispatched > load_native_i64(duty + _NAPPED_AT):
+        store_native_i64(duty + _NAPPED_AT, dispatched)
+        nap(NAP_NS, clock)
+        return True
+    strategy = load_native_i64(duty + _STRATEGY)
+    how = waiting.Waiting(load_native_i64(duty + _BELL), strategy, load_native_i64(duty + _SPINS), clock)
+    begin_ns = monotonic_ns(clock)
+    waiting.wait_beyond(how, confirmed, dispatched, timeout_ns)
+    is_short = monotonic_ns(clock) - begin_ns < SHORT_SLEEP_NS
+    store_native_i64(duty + _IS_NAPPING, int(strategy == waiting.FUTEX and is_short))
+    store_native_i64(duty + _NAPPED_AT, dispatched)
+    return load_acquire(confirmed) > dispatched
+
+
+@kernel
+def _places(duty: int) -> dispatch_walk.Places:
+    schedule_topic = load_native_i64(duty + 56)
+    if schedule_topic == NONE:  # it may have been made since, but before what is confirmed now
+        name, name_bytes = load_native_i64(duty + _SCHEDULE_TOPIC), load_native_i64(duty + _SCHEDULE_BYTES)
+        schedule_topic = find_name(load_native_i64(duty), name, name_bytes)
+    return dispatch_walk.Places(
+        load_native_i64(duty),
+        load_native_i64(duty + 8),
+        load_native_i64(duty + 16),
+        load_native_i64(duty + 24),
+        load_native_i64(duty + 32),
+        load_native_i64(duty + 40),
+        load_native_i64(duty + 48),
+        schedule_topic,
+        load_native_i64(duty + 64),
+    )
