@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from shmq.config.cpu_pinning import NONE, is_pinning
+from shmq.config.cpu_pinning import AUTO, is_pinning
 from shmq.config.setting import between, duration, one_of, power_of_two, quantity, satisfying, setting
 from shmq.config.units import DAY_MS, GIB, INT32_MAX, KIB, MIB
 
@@ -196,10 +196,11 @@ class ProcessSettings:
         "", "That of the network workers.", allowed=_WAIT_STRATEGY, shown="that of wait_strategy"
     )
     cpu_pinning: str = setting(
-        NONE,
-        "The CPU on which each process stays, such as net-0=0,writer=1,dispatcher=1 (the flush thread stays with the "
-        "writer), auto to have them spread, or none.",
-        allowed=satisfying("none, auto, or NAME=CPU,NAME=CPU…", is_pinning),
+        AUTO,
+        "The CPU on which each process stays, such as net-0=0,writer=1,dispatcher=1; spread to have them on different "
+        "ones; auto to have writer, dispatcher and network workers share the second of two CPUs, and go anywhere "
+        "with more or where one of them spins; or none.",
+        allowed=satisfying("auto, none, spread, or NAME=CPU,NAME=CPU…", is_pinning),
     )
     restart_delay_ms_min: int = setting(
         100,

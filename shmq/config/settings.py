@@ -24,7 +24,7 @@ from shmq.config.broker_settings import (
     ServiceSettings,
     UpkeepSettings,
 )
-from shmq.config.cpu_pinning import pinned_cpus
+from shmq.config.cpu_pinning import AUTO, pinned_cpus
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
 from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
 from shmq.config.units import KIB, read_ms
@@ -99,7 +99,19 @@ class Config(
     @property
     def pinned_cpus(self) -> dict[str, int]:
         """The CPU of each process that stays on one, by the process's name."""
+        strategies = (
+            self.writer_wait_strategy,
+            self.dispatcher_wait_strategy,
+            self.network_wait_strategy,
+        )
+        if self.cpu_pinning == AUTO and "busy_spin" in strategies:
+            return {}  # who spins never gives way to those whom it shares a CPU with
         return pinned_cpus(self.cpu_pinning, self.network_workers, sorted(os.sched_getaffinity(0)))
+
+    @property
+    def pins_threads(self) -> bool:
+        """Whether all threads of such a process stay there, or only the one that is on a message's way."""
+        return self.cpu_pinning != AUTO
 
     def effective_advertised_address(self) -> str:
         """Return the host:port that clients are told to dial, and that message ids carry."""

@@ -4,7 +4,8 @@ It returns where Python has something to do: a file of the log or a window to be
 processes that came or went, a signal, the time. What it could walk until then is published.
 
 Who is woken right after he has gone to sleep will be again, and to wake him costs the writer more than a batch
-does. So behind a short sleep come naps from which nobody has to wake him, until one has brought nothing.
+does. So behind a short sleep come naps from which nobody has to wake him, until one has brought nothing; long ones
+while no reader waits for what would be dispatched.
 
 The duty (the dispatcher's own memory):
 
@@ -40,7 +41,7 @@ from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
 from shmq.memory.syscalls import monotonic_ns, nap
 from shmq.ring import doorbell, waiting
-from shmq.shared.listeners import wake_for
+from shmq.shared.listeners import is_wanted, wake_for
 from shmq.store import dispatch_walk
 from shmq.store.name_table import find_name
 from shmq.store.position import NONE
@@ -50,6 +51,7 @@ STEP_BYTES: Final = 4 * 1024 * 1024
 """So much at most is walked before it is published."""
 SHORT_SLEEP_NS: Final = 30_000
 NAP_NS: Final = 50_000
+LONG_NAP_NS: Final = 500_000
 
 LAYOUT: Final = layout(
     224,
@@ -143,7 +145,8 @@ def _wait(duty: int, confirmed: int, dispatched: int, timeout_ns: int) -> bool:
     clock = duty + _CLOCK
     if load_native_i64(duty + _IS_NAPPING) != 0 and dispatched > load_native_i64(duty + _NAPPED_AT):
         store_native_i64(duty + _NAPPED_AT, dispatched)
-        nap(NAP_NS, clock)
+        is_awaited = is_wanted(load_native_i64(duty + _LISTENERS), doorbell.DISPATCHED)
+        nap(NAP_NS if is_awaited else LONG_NAP_NS, clock)
         return True
     strategy = load_native_i64(duty + _STRATEGY)
     how = waiting.Waiting(load_native_i64(duty + _BELL), strategy, load_native_i64(duty + _SPINS), clock)

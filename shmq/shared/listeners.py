@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from shmq.jit import Words, kernel
+from shmq.memory.atomics import load_relaxed
 from shmq.memory.block import address_of
 from shmq.memory.endian import load_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -42,6 +43,16 @@ def wake_for(listeners: int, news: int) -> None:
             doorbell.ring_for(bell, news)
         else:
             doorbell.ring_stranger_for(bell, news)
+
+
+@kernel
+def is_wanted(listeners: int, news: int) -> bool:
+    """Whether anybody wants to know of such news at the moment."""
+    bells = load_native_i64(listeners + _BELLS)
+    for index in range(load_native_i64(listeners + _COUNT)):
+        if load_relaxed(load_native_i64(bells + 8 * index) + doorbell.INTEREST) & news:
+            return True
+    return False
 
 
 class Listeners:

@@ -55,10 +55,14 @@ class Placement:
     def run(self, grounds: Grounds) -> int:
         """Live as this process; return its exit code."""
         cpu = grounds.config.pinned_cpus.get(self.name)
-        if cpu is not None:
+        if cpu is not None and grounds.config.pins_threads:
             os.sched_setaffinity(0, {cpu})  # before any thread of the role's: they stay with it
         take_duty(grounds.paths, self.row)
-        return Runner(self.name, self.make(grounds), grounds.memory.roster_row(self.row)).run()
+        runner = Runner(self.name, self.make(grounds), grounds.memory.roster_row(self.row))
+        runner.start()
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})  # of this thread alone
+        return runner.run()
 
 
 def placements(grounds: Grounds) -> list[Placement]:

@@ -33,14 +33,17 @@ class Runner:
         self._stop_asked = False
         self._reopen_asked = False
 
-    def run(self) -> int:
-        """Run to the end; return the process's exit code."""
+    def start(self) -> None:
+        """Heed signals from now on, and start the role."""
         signal.signal(signal.SIGTERM, self._ask_stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, self._ask_reopen)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED_SIGNALS)
         self._role.start()
+
+    def run(self) -> int:
+        """Run to the end, once started; return the process's exit code."""
         ready = stopping = False
         while not (stopping and self._role.is_done):
             if self._reopen_asked:

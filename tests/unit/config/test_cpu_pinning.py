@@ -7,7 +7,7 @@ from shmq.config.setting import SettingError
 from shmq.config.settings import Config
 
 
-@pytest.mark.parametrize("text", ["none", "auto", "writer=1", "net-0=0,writer=1, dispatcher=1"])
+@pytest.mark.parametrize("text", ["none", "auto", "spread", "writer=1", "net-0=0,writer=1, dispatcher=1"])
 def test_a_pinning_is_a_word_or_pairs(text):
     assert is_pinning(text)
 
@@ -28,8 +28,26 @@ def test_anything_else_is_none(text):
         (3, [0, 1, 2, 3], {"writer": 3, "dispatcher": 2, "net-0": 0, "net-1": 1, "net-2": 0}),
     ],
 )
-def test_auto_spreads_over_what_there_is(workers, cpus, pinned):
-    assert pinned_cpus("auto", workers, cpus) == pinned
+def test_spread_takes_what_there_is(workers, cpus, pinned):
+    assert pinned_cpus("spread", workers, cpus) == pinned
+
+
+@pytest.mark.parametrize("cpus", [[0], [0, 1, 2], list(range(64))])
+def test_auto_leaves_it_to_the_system_with_one_cpu_or_more_than_two(cpus):
+    assert pinned_cpus("auto", 2, cpus) == {}
+
+
+def test_auto_has_those_share_the_second_of_two_who_hand_on_messages():
+    assert pinned_cpus("auto", 2, [4, 7]) == {"writer": 7, "dispatcher": 7, "net-0": 7, "net-1": 7}
+
+
+def test_auto_keeps_nobody_beside_one_who_spins(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert Config().pinned_cpus
+    assert not Config().pins_threads
+    assert Config(writer_wait_strategy="busy_spin").pinned_cpus == {}
+    assert Config(cpu_pinning="spread", wait_strategy="busy_spin").pinned_cpus
+    assert Config(cpu_pinning="spread").pins_threads
 
 
 def test_pairs_are_taken_as_they_are():

@@ -6,7 +6,7 @@ from shmq.config.settings import Config
 from shmq.memory.words import load_word
 from shmq.ring import doorbell
 from shmq.shared import broker_memory, plan
-from shmq.shared.listeners import Listeners
+from shmq.shared.listeners import Listeners, is_wanted
 from shmq.shared.local_sessions import ATTACHED, FREE
 
 
@@ -51,3 +51,12 @@ def test_a_session_that_attached_later_is_woken_and_one_that_is_gone_is_not(memo
     listeners.wake(doorbell.DISPATCHED)
     assert is_asleep(bell)
     assert listeners.changes == memory.sessions.changes
+
+
+def test_news_are_wanted_while_anybody_wants_them(memory):
+    listeners = Listeners(memory)
+    assert not is_wanted(listeners.address, doorbell.DISPATCHED)
+    doorbell.want(memory.bell(plan.BELL_FIRST_WORKER + 1), doorbell.FLUSHED)
+    assert not is_wanted(listeners.address, doorbell.DISPATCHED)
+    doorbell.want(memory.bell(plan.BELL_FIRST_WORKER), doorbell.DISPATCHED | doorbell.FLUSHED)
+    assert is_wanted(listeners.address, doorbell.DISPATCHED)

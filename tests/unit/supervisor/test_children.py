@@ -217,7 +217,9 @@ def test_a_signal_that_comes_before_a_role_has_begun_is_heeded_by_it(ground, num
     def run():
         while not ground.written:
             os.sched_yield()
-        return Runner("child", Idler(), ground.memory.roster_row(ROW)).run()
+        runner = Runner("child", Idler(), ground.memory.roster_row(ROW))
+        runner.start()
+        return runner.run()
 
     child = ground.spawn(run)
     ground.children.tell(number)
