@@ -45,7 +45,8 @@ format: $(VENV)/.installed-lint ## Format the source
 	$(BIN)/ruff format
 
 perf: $(VENV)/.installed-perf ## Measure; perf/README.md says what and how
-	$(PYTEST) perf $(PYTEST_ARGS)
+	@mkdir -p perf/build
+	$(PYTEST) perf --fill-cache perf/build/filler $(PYTEST_ARGS)
 
 perf-peers: $(VENV)/.installed-perf ## Install the peers of the benchmarks (JDK 17, Maven and Go are there; redis by apt-get)
 	command -v redis-server >/dev/null || apt-get install -y --no-install-recommends redis-server
