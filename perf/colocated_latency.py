@@ -64,7 +64,7 @@ SPINNING: Final = Pace(
     "spinning",
     SPINNING_RATE,
     Wait.SPIN,
-    {"writer_wait_strategy": "busy_spin", "dispatcher_wait_strategy": "yield", "network_workers": 1},
+    {"writer_wait_strategy": "busy_spin", "network_workers": 1},
 )
 ASLEEP: Final = Pace("asleep", SLEEPING_RATE, Wait.FUTEX, {"network_workers": 1})
 

@@ -57,8 +57,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     lines = [
         f"Before: {config.stash[_BEGAN]}.",
         f"After: {machine()}.",
-        f"Run {options.run}: {options.rounds} rounds, {options.seconds:g} s, scale {options.scale:g}, "
-        f"page cache {'filled before each question' if config.getoption('--fill-cache') else 'as it was'}.",
+        f"Run {options.run}: {options.rounds} rounds, {options.seconds:g} s, scale {options.scale:g}.",
+        f"Page cache: {'filled before each question' if config.getoption('--fill-cache') else 'as it was'}.",
         *_peer_lines(config),
         "",
         *sheet.lines(),

@@ -170,6 +170,8 @@ class Delays:
         for number, level in self._levels.items():
             if level.pending or now_ms < level.resume_ms:
                 continue
+            if not level.failed and level.offset == self._max_offset(level):
+                continue  # nothing waits there: the usual case, asked ten times a second
             batch = level.failed or self._collect(number, level, now_ms)
             level.failed = []
             level.pending.update(batch)
@@ -185,6 +187,11 @@ class Delays:
             level.resume_ms = now_ms + RETRY_MS
         if not level.pending and not level.failed:
             self._move(level, now_ms)
+
+    @property
+    def is_anything_waiting(self) -> bool:
+        """Whether any level has a message that is not known to be delivered."""
+        return any(level.offset != self._max_offset(level) for level in self._levels.values())
 
     def offset(self, number: int) -> int:
         """Return how far a level has come."""

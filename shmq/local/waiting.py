@@ -60,6 +60,15 @@ class Waiter:
         """
         if look():
             return True
+        if news == 0:
+            return self._wait(look, timeout_s)
+        doorbell.want(self._bell(), news)  # awake or asleep: the dispatcher naps longer where nobody waits
+        try:
+            return self._wait(look, timeout_s)
+        finally:
+            doorbell.want(self._bell(), 0)
+
+    def _wait(self, look: Callable[[], bool], timeout_s: float | None) -> bool:
         now_ns = time.monotonic_ns()
         deadline_ns = None if timeout_s is None else now_ns + int(timeout_s * 1e9)
         alive_at_ns = now_ns + _ALIVE_NS
@@ -75,9 +84,9 @@ class Waiter:
                 alive_at_ns = now_ns + _ALIVE_NS
             looks += 1
             left_ns = _SLEEP_NS_MAX if deadline_ns is None else min(_SLEEP_NS_MAX, deadline_ns - now_ns)
-            self._pause(look, news, left_ns, looks)
+            self._pause(look, left_ns, looks)
 
-    def _pause(self, look: Callable[[], bool], news: int, left_ns: int, looks: int) -> None:
+    def _pause(self, look: Callable[[], bool], left_ns: int, looks: int) -> None:
         match self._strategy:
             case Wait.SPIN:
                 return
@@ -87,17 +96,15 @@ class Waiter:
                 pause(_PAUSE_SECONDS)
             case Wait.FUTEX:
                 if looks > _SPIN_LOOKS:
-                    self._sleep(look, news, left_ns)
+                    self._sleep(look, left_ns)
 
-    def _sleep(self, look: Callable[[], bool], news: int, timeout_ns: int) -> None:
+    def _sleep(self, look: Callable[[], bool], timeout_ns: int) -> None:
         bell = self._bell()
-        doorbell.want(bell, news)
         doorbell.will_sleep(bell)
         if look():  # what came before the bell knew of us rings nobody
             doorbell.is_awake(bell)
         else:
             doorbell.sleep(bell, timeout_ns)
-        doorbell.want(bell, 0)
 
 
 def pause(seconds: float) -> None:

@@ -40,15 +40,15 @@ _EPOLL_WAIT: Final = NUMBERS[
 ]  # with no signal mask it is epoll_wait, which not every machine has
 _EPOLL_CONTROL: Final = NUMBERS["epoll_ctl"]
 _SIGNALS_BYTES: Final = 8
-_INTERRUPTED: Final = -int(errno.EINTR)
+INTERRUPTED: Final = -int(errno.EINTR)
 
 
 @kernel
 def wait_for_events(epoll: int, events: int, events_max: int, timeout_ms: int) -> int:
-    """Write who is ready to an address; how many. A signal ends the wait, with nobody."""
+    """Write who is ready to an address; how many, or INTERRUPTED where a signal has ended the wait."""
     found = system_call(_EPOLL_WAIT, epoll, events, events_max, timeout_ms, 0, _SIGNALS_BYTES)
-    assert found >= 0 or found == _INTERRUPTED, "epoll was closed under us"
-    return max(found, 0)
+    assert found >= 0 or found == INTERRUPTED, "epoll was closed under us"
+    return found
 
 
 @kernel

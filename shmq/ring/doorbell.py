@@ -39,6 +39,8 @@ DISPATCHED: Final = 1
 """News: the queues have grown."""
 FLUSHED: Final = 2
 """News: more of the log is on disk."""
+APPENDED: Final = 4
+"""News: the log has grown; for who has slept since it last did."""
 
 
 def initialise(bell: int, descriptor: int = NONE) -> None:
@@ -108,6 +110,13 @@ def ring_for(bell: int, news: int) -> None:
     full_fence()  # the owner stores its interest before it looks for the news itself
     if load_relaxed(bell + INTEREST) & news:
         ring_bell(bell)
+
+
+@kernel
+def ring_fenced_for(bell: int, news: int) -> None:
+    """As ring_for, behind a fence of the caller's."""
+    if load_relaxed(bell + INTEREST) & news:
+        ring_fenced(bell)
 
 
 @kernel

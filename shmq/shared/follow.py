@@ -30,7 +30,8 @@ The duty (the dispatcher's own memory):
        200     8  is_napping      1: the last sleep was short
        208     8  napped_at       the position at which it last lay down
        216     8  is_untold       1: readers that the list does not have must be told of what was published
-       224
+       224     8  scheduler_bell  of who delivers messages that wait for their time
+       232
 """
 
 from typing import Final
@@ -50,11 +51,11 @@ from shmq.store.watermarks import DISPATCHED
 STEP_BYTES: Final = 4 * 1024 * 1024
 """So much at most is walked before it is published."""
 SHORT_SLEEP_NS: Final = 30_000
-NAP_NS: Final = 50_000
+NAP_NS: Final = 20_000
 LONG_NAP_NS: Final = 500_000
 
 LAYOUT: Final = layout(
-    224,
+    232,
     places=(0, "(9,)<i8"),
     watermarks=(72, "<i8"),
     confirmed=(80, "<i8"),
@@ -74,6 +75,7 @@ LAYOUT: Final = layout(
     is_napping=(200, "<i8"),
     napped_at=(208, "<i8"),
     is_untold=(216, "<i8"),
+    scheduler_bell=(224, "<i8"),
 )
 _WATERMARKS: Final = offset_of(LAYOUT, "watermarks")
 _CONFIRMED: Final = offset_of(LAYOUT, "confirmed")
@@ -93,6 +95,7 @@ _STORE_MS: Final = offset_of(LAYOUT, "store_ms")
 _IS_NAPPING: Final = offset_of(LAYOUT, "is_napping")
 _NAPPED_AT: Final = offset_of(LAYOUT, "napped_at")
 _IS_UNTOLD: Final = offset_of(LAYOUT, "is_untold")
+_SCHEDULER_BELL: Final = offset_of(LAYOUT, "scheduler_bell")
 
 
 @kernel
@@ -131,6 +134,8 @@ def _dispatch(duty: int, begin: int, confirmed: int) -> bool:
         store_release(
             load_native_i64(duty + _WATERMARKS) + DISPATCHED, reached
         )  # pairs with readers of the queues
+        if load_native_i64(places.note + dispatch_walk.SCHEDULED) != 0:
+            doorbell.ring_bell(load_native_i64(duty + _SCHEDULER_BELL))
         full_fence()  # who comes now either sees it, or is seen to have come
         if load_acquire(load_native_i64(duty + _CHANGES)) != load_native_i64(duty + _CHANGES_SEEN):
             store_native_i64(duty + _IS_UNTOLD, 1)

@@ -24,7 +24,8 @@ The duty (the writer's own memory):
        152     8  spins            looks before a sleep
        160     8  committed        batches committed by the last call
        168     8  ahead_at         address of a word: the log's end beyond which the log-ahead thread is to be woken
-       176
+       176     8  flusher_bell     of the flush thread, which may want to know that the log grows again
+       184
 """
 
 from typing import Final
@@ -39,7 +40,7 @@ from shmq.shared import commit, senders
 from shmq.store.watermarks import APPENDED
 
 LAYOUT: Final = layout(
-    176,
+    184,
     places=(0, "(7,)<i8"),
     senders=(56, "<i8"),
     sender_count=(64, "<i8"),
@@ -55,6 +56,7 @@ LAYOUT: Final = layout(
     spins=(152, "<i8"),
     committed=(160, "<i8"),
     ahead_at=(168, "<i8"),
+    flusher_bell=(176, "<i8"),
 )
 _SENDERS: Final = offset_of(LAYOUT, "senders")
 _SENDER_COUNT: Final = offset_of(LAYOUT, "sender_count")
@@ -70,6 +72,7 @@ _STRATEGY: Final = offset_of(LAYOUT, "strategy")
 _SPINS: Final = offset_of(LAYOUT, "spins")
 _COMMITTED: Final = offset_of(LAYOUT, "committed")
 _AHEAD_AT: Final = offset_of(LAYOUT, "ahead_at")
+_FLUSHER_BELL: Final = offset_of(LAYOUT, "flusher_bell")
 
 
 @kernel
@@ -157,6 +160,7 @@ def _round(places: commit.Places, duty: int, now_ms: int) -> int:
             store_native_i64(row + senders.HAS_ANSWERS, 0)
             _wake(row)
     doorbell.ring_fenced(load_native_i64(duty + _FOLLOWER_BELL))
+    doorbell.ring_fenced_for(load_native_i64(duty + _FLUSHER_BELL), doorbell.APPENDED)
     return outcome
 
 

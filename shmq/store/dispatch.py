@@ -30,6 +30,7 @@ from shmq.store.dispatch_walk import (
     NOTE_WORDS,
     REACHED,
     RECORDS,
+    SCHEDULED,
     SLOT,
     STORE_MS,
     TAG_HASH,
@@ -59,6 +60,7 @@ class DispatchResult(NamedTuple):
         store_ms: the store time of the last of them; NONE without one.
         moved: the slots of queues that have new entries.
         blanks: how many offsets were found never to have had a message.
+        is_scheduled: whether any of the records waits for the time of its delivery.
         problem: why the step cannot go on, if it cannot; such a log was not written by our writer.
     """
 
@@ -67,6 +69,7 @@ class DispatchResult(NamedTuple):
     store_ms: int
     moved: list[int]
     blanks: int
+    is_scheduled: bool
     problem: str
 
 
@@ -162,7 +165,13 @@ class Dispatch:
         note = self._note
         moved = self._moved[: note[MOVED // 8]].tolist()
         return DispatchResult(
-            reached, int(note[RECORDS // 8]), int(note[STORE_MS // 8]), moved, self._blanks, problem
+            reached,
+            int(note[RECORDS // 8]),
+            int(note[STORE_MS // 8]),
+            moved,
+            self._blanks,
+            bool(note[SCHEDULED // 8]),
+            problem,
         )
 
     def _make_queue(self, message: int, position: int) -> str:

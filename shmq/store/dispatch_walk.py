@@ -45,7 +45,8 @@ TAG_HASH: Final = 64
 _TOPIC_ID: Final = 72
 _QUEUE_ID: Final = 80
 _LAST_SLOT: Final = 88
-NOTE_WORDS: Final = 12
+SCHEDULED: Final = 96
+NOTE_WORDS: Final = 13
 
 AHEAD: Final = 16
 """So many records are read before their entries are written."""
@@ -99,6 +100,7 @@ def begin_step(note: int, position: int) -> None:
     store_native_i64(note + RECORDS, 0)
     store_native_i64(note + STORE_MS, NONE)
     store_native_i64(note + MOVED, 0)
+    store_native_i64(note + SCHEDULED, 0)
     for word in (_TOPIC_ID, _QUEUE_ID, _LAST_SLOT):
         store_native_i64(note + word, NONE)
 
@@ -239,6 +241,7 @@ def _slot_of(places: Places, message: int, parts: record.Parts) -> int:
 def _tag_hash(places: Places, message: int, parts: record.Parts, readable_bytes: int) -> int:
     """What stands in the entry's last field: the tag's hash, or in the schedule topic the time of delivery."""
     if load_native_i64(places.note + _TOPIC_ID) == places.schedule_topic:
+        store_native_i64(places.note + SCHEDULED, 1)
         level = min(record.delay_level(message), places.delay_count)
         if level > 0:
             return record.store_timestamp(message) + load_native_i64(places.delays + 8 * (level - 1))

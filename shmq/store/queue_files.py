@@ -97,6 +97,7 @@ class QueueFiles:
         self._folders: dict[int, str] = {}
         self._windows_max = windows_max or part_windows_max()
         self._unflushed: set[str] = set()
+        self._slots_used = 0
         self._memory = np.zeros(slots * LAYOUT.itemsize + _LINE_BYTES, dtype=np.uint8)
         begin = -address_of(self._memory) % _LINE_BYTES
         self.windows = self._memory[begin : begin + slots * LAYOUT.itemsize].view(LAYOUT)
@@ -127,6 +128,7 @@ class QueueFiles:
             where = f"queue {queue[1]} of {queue[0].decode(errors='replace')}"
             raise StoreError(f"cannot write {where} at offset {offset}: {error.strerror}") from error
         self._windows.move_to_end(slot)
+        self._slots_used = max(self._slots_used, slot + 1)
         at_bytes = needed_bytes - SIZE
         self.addresses[slot] = window.address + at_bytes % mmap.PAGESIZE
         self.firsts[slot] = offset
@@ -167,8 +169,8 @@ class QueueFiles:
         """The files written since the last call, for `sync_files`; where they are very many, their root."""
         paths = self._unflushed
         self._unflushed = set()
-        written = np.flatnonzero(self.dirty)
-        self.dirty[:] = 0
+        written = np.flatnonzero(self.dirty[: self._slots_used])
+        self.dirty[written] = 0
         if len(paths) + len(written) > _FILES_MAX:
             return [self.root]
         paths.update(self._windows[int(slot)].path for slot in written)

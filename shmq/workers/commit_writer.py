@@ -127,6 +127,10 @@ class CommitWriter:
         else:
             rounds.serve(self._duty_at, timeout_ns)
 
+    def wake(self) -> None:
+        """Ring one's own bell."""
+        doorbell.ring_bell(self._bell)
+
     def stop(self) -> None:
         """End once all senders of the broker are gone."""
         self._is_stopping = True
@@ -219,6 +223,7 @@ class CommitWriter:
         duty["batch_bytes_max"] = BATCH_BYTES_MAX
         duty["bell"] = self._bell
         duty["follower_bell"] = memory.bell(plan.BELL_FLUSHER if self._is_sync else plan.BELL_DISPATCHER)
+        duty["flusher_bell"] = memory.bell(plan.BELL_FLUSHER)
         duty["strategy"] = waiting.STRATEGIES[self._config.writer_wait_strategy]
         duty["spins"] = waiting.spins_before_sleep()
         duty["ahead_at"] = self._flusher.ahead_at

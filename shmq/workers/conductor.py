@@ -18,7 +18,6 @@ import orjson
 from shmq import logs
 from shmq.broker import updates
 from shmq.broker.answering import answer_stranger, handle_question
-from shmq.broker.delays import Delivery
 from shmq.broker.effects import CloseChannel, DocumentName, Effect, Persist, Publish, Push, RegisterTopics
 from shmq.broker.metadata import Metadata
 from shmq.broker.offsets import Tables
@@ -42,8 +41,10 @@ from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command, Encoding, decode, encode
 from shmq.wire.frame import Frame
 from shmq.wire.topic_bodies import TopicConfig
+from shmq.workers.agenda import Agenda
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits
+from shmq.workers.delivering import Delivering
 from shmq.workers.letters import Inbox, Kind, Letter, Outbox, unpack_request
 from shmq.workers.local_desks import LocalDesks
 from shmq.workers.registering import Registering
@@ -51,7 +52,6 @@ from shmq.workers.runner import row_alive, wall_ms
 from shmq.workers.sockets import SocketServer
 
 LETTERS_PER_ROUND: Final = 256
-DELAYS_MS: Final = 100
 EXPIRE_MS: Final = 10_000
 SAVE_AGAIN_MS: Final = 1000
 FAREWELL_PATIENCE_MS: Final = 1500
@@ -87,7 +87,7 @@ class Conductor:
         self._unsaved: set[DocumentName] = set()
         self._saved: dict[DocumentName, Any] = {}
         self._save_again_ms = 0
-        self._due: list[tuple[int, int, Callable[[int], None]]] = []
+        self._agenda = Agenda()
         self._is_stopping = False
         self._farewell_by_ms = 0
         self._unannounced = set(workers)
@@ -116,10 +116,11 @@ class Conductor:
         self._registering = Registering(config, self._server, self._topics_of, self._log)
         self._perform_effects()
         now_ms = wall_ms()
-        self._every(DELAYS_MS, now_ms, self._deliver_due)
-        self._every(config.consumer_offset_flush_interval_ms, now_ms, self._save_offsets)
-        self._every(config.delay_offset_flush_interval_ms, now_ms, self._save_delays)
-        self._every(EXPIRE_MS, now_ms, self._expire)
+        self._delivering = Delivering(self._state.delays, self._appender, wall_ms)
+        self._agenda.enter(self._delivering.look, now_ms)
+        self._agenda.enter(self._save_offsets, now_ms + config.consumer_offset_flush_interval_ms)
+        self._agenda.enter(self._save_delays, now_ms + config.delay_offset_flush_interval_ms)
+        self._agenda.enter(self._expire, now_ms + EXPIRE_MS)
         self._gather_by_ms = now_ms + GATHER_MS
         for inbox, outbox in zip(self._inboxes, self._outboxes, strict=True):
             inbox.skip_all()  # whoever sent that will be asked to say it again
@@ -141,7 +142,10 @@ class Conductor:
         heard = self._unannounced if gathering else range(len(self._inboxes))
         work = sum(self._read_letters(worker, now_ms) for worker in tuple(heard))
         work += self._appender.collect(now_ms)
-        work += self._do_due(now_ms)
+        if self._delivering.is_roused:
+            self._agenda.enter(self._delivering.look, now_ms)
+        done = self._agenda.do_due(now_ms)
+        work += 0 if self._is_stopping else done
         work += self._registering.poll(now_ms)
         work += self._desks.poll(now_ms)
         self._perform_effects()
@@ -156,17 +160,21 @@ class Conductor:
         doorbell.will_sleep(self._bell)
         now_ms = wall_ms()
         timeout_ms = timeout_ns // 1_000_000
-        is_idle = self._appender.is_idle and self._desks.is_idle
+        is_idle = self._appender.is_idle and self._desks.is_idle and not self._delivering.is_roused
         if is_idle and all(inbox.is_empty for inbox in self._inboxes):
-            next_due_ms = min((due_ms for due_ms, _, _ in self._due), default=now_ms + timeout_ms)
-            timeout_ms = max(0, min(timeout_ms, next_due_ms - now_ms))
+            timeout_ms = self._agenda.wait_ms(now_ms, timeout_ms)
             timeout_ms = self._desks.wait_ms(now_ms, self._registering.wait_ms(now_ms, timeout_ms))
             self._server.poll(timeout_ms, wall_ms)
         doorbell.is_awake(self._bell)
 
+    def wake(self) -> None:
+        """End the wait in epoll."""
+        self._server.wake()
+
     def stop(self) -> None:
         """Unregister; end once the network workers are gone."""
         self._is_stopping = True
+        self._delivering.stop()
         now_ms = wall_ms()
         self._registering.say_farewell(now_ms)
         self._farewell_by_ms = now_ms + FAREWELL_PATIENCE_MS
@@ -343,47 +351,19 @@ class Conductor:
 
     # The agenda.
 
-    def _every(self, interval_ms: int, now_ms: int, duty: Callable[[int], None]) -> None:
-        self._due.append((now_ms + interval_ms, interval_ms, duty))
-
-    def _do_due(self, now_ms: int) -> int:
-        done = 0
-        for index, (due_ms, interval_ms, duty) in enumerate(self._due):
-            if now_ms >= due_ms:
-                self._due[index] = (now_ms + interval_ms, interval_ms, duty)
-                duty(now_ms)
-                done += 1
-        return 0 if self._is_stopping else done
-
-    def _deliver_due(self, now_ms: int) -> None:
-        if self._is_stopping:
-            return
-        for delivery in self._state.delays.due(now_ms):
-            self._deliver(delivery, now_ms)
-
-    def _deliver(self, delivery: Delivery, now_ms: int) -> None:
-        def then(_appended: Appended) -> Outcome:
-            raise AssertionError("a delivery is answered to nobody")
-
-        append = Append(delivery.slot, delivery.records, wait_flush=False, then=then)
-
-        def settle(appended: Appended) -> None:
-            settled_ms = wall_ms()
-            self._state.delays.settle(delivery, appended.status, settled_ms)
-            self._deliver_due(settled_ms)  # the level may have more that is due
-
-        self._appender.submit(append, settle, now_ms)
-
-    def _save_offsets(self, now_ms: int) -> None:  # noqa: ARG002 - every duty is told the time
+    def _save_offsets(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
         self._unsaved.add(DocumentName.CONSUMER_OFFSETS)
         self._save()
+        return self._config.consumer_offset_flush_interval_ms
 
-    def _save_delays(self, now_ms: int) -> None:  # noqa: ARG002 - every duty is told the time
+    def _save_delays(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
         self._unsaved.add(DocumentName.DELAY_OFFSETS)
         self._save()
+        return self._config.delay_offset_flush_interval_ms
 
-    def _expire(self, now_ms: int) -> None:
+    def _expire(self, now_ms: int) -> int:
         self._state.expire(now_ms)
+        return EXPIRE_MS
 
     def _topics_of(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion]:
         topics = self._state.topics

@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
+from shmq.memory.syscalls import set_timer_slack
 from shmq.ring import doorbell, waiting
 from shmq.shared import follow, plan
 from shmq.shared.broker_memory import BrokerMemory
@@ -27,6 +29,9 @@ from shmq.store.queue_files import QueueFiles, sync_files
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import DISPATCHED, QUEUES_MS
 from shmq.workers.runner import row_alive
+
+TIMER_SLACK_NS: Final = 1000
+"""So exact are its naps."""
 
 
 class Dispatcher:
@@ -60,6 +65,7 @@ class Dispatcher:
         """Begin at `dispatched`."""
         self._store_ms = self._memory.watermarks.queues_ms
         self._prepare_duty()
+        set_timer_slack(TIMER_SLACK_NS)
         self._thread.start()
 
     @property
@@ -88,6 +94,8 @@ class Dispatcher:
         if result.reached > begin:
             marks.move(DISPATCHED, result.reached)
             self._readers.wake(doorbell.DISPATCHED)
+        if result.is_scheduled:
+            doorbell.ring_bell(self._memory.bell(plan.BELL_CONDUCTOR))
         if result.blanks:
             self._log.warning("queue offsets without a message were left blank", count=result.blanks)
         if result.problem:
@@ -110,6 +118,10 @@ class Dispatcher:
         if self._duty["is_untold"]:
             self._duty["is_untold"] = 0
             self._readers.wake(doorbell.DISPATCHED)
+
+    def wake(self) -> None:
+        """Ring one's own bell."""
+        doorbell.ring_bell(self._memory.bell(plan.BELL_DISPATCHER))
 
     def stop(self) -> None:
         """End once the writer is gone and everything of its is dispatched."""
@@ -136,6 +148,7 @@ class Dispatcher:
         duty["listeners"] = self._readers.address
         duty["changes"] = memory.sessions.changes_address
         duty["bell"] = memory.bell(plan.BELL_DISPATCHER)
+        duty["scheduler_bell"] = memory.bell(plan.BELL_CONDUCTOR)
         duty["strategy"] = waiting.STRATEGIES[self._config.dispatcher_wait_strategy]
         duty["spins"] = waiting.spins_before_sleep()
         duty["schedule_topic"] = address_of(self._schedule_topic)

@@ -161,11 +161,16 @@ class Flusher:
         if self._is_sync and not self.failure:
             self._flush_groups(checkpoint_at)
             return
+        marks = self._memory.watermarks
+        is_idle = marks.appended == marks.flushed
+        if is_idle:
+            doorbell.want(self._bell, doorbell.APPENDED)  # before the last look at what is appended
         doorbell.will_sleep(self._bell)
-        if load_word(self._duty_at + group_commit.WANTED):
+        if load_word(self._duty_at + group_commit.WANTED) or (is_idle and marks.appended != marks.flushed):
             doorbell.is_awake(self._bell)
         else:
-            doorbell.sleep(self._bell, interval_ns)
+            doorbell.sleep(self._bell, IDLE_NS if is_idle else interval_ns)
+        doorbell.want(self._bell, 0)
 
     def _flush_groups(self, until_ns: int) -> None:
         """Let the kernel sync groups in the current file."""

@@ -24,6 +24,7 @@ from shmq.workers.letters import Inbox, Kind, Outbox
 LETTERS_PER_ROUND: Final = 16
 TEND_MS: Final = 500
 TEND_SOON_MS: Final = 5
+TEND_SELDOM_MS: Final = 10_000
 LISTEN_NS: Final = 60_000_000_000
 
 
@@ -134,8 +135,11 @@ class LocalDesks:
                 self._log.warning("a local session's process is gone", session=session)
             if self._table.changes != before:
                 doorbell.ring_bell(self._memory.bell(plan.BELL_WRITER))  # which must heed it
-        settled = self._table.in_state((FREE, ATTACHED))
-        return TEND_MS if len(settled) == self._table.count else TEND_SOON_MS
+        free = len(self._table.in_state((FREE,)))
+        if free == self._table.count:
+            return TEND_SELDOM_MS  # whoever comes changes that, and is seen
+        settled = free + len(self._table.in_state((ATTACHED,)))
+        return TEND_MS if settled == self._table.count else TEND_SOON_MS
 
     def _is_drained(self, session: int) -> bool:
         sender = self._memory.plan.session_sender(session)

@@ -1,12 +1,13 @@
 """What the writer is about to need: pages of its file in memory, and the next file whole.
 
-A thread of the writer's process, which sleeps until the writer has come near the end of what is ready; as long as
-the log grows fast it looks by itself. How far it goes ahead follows from how fast that is. A sync of the log takes
-long, so it is another thread's. Killed with the writer, it leaves a file of zeros, or none.
+A thread of the writer's process, which sleeps until the writer has come through half of what is ready. How far it
+goes ahead follows from how fast that was. A sync of the log takes long, so it is another thread's. Killed with the
+writer, it leaves a file of zeros, or none.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -20,10 +21,13 @@ from shmq.store.segment import Segment
 from shmq.store.watermarks import Watermarks
 
 FIRST_BYTES: Final = 4 * 1024 * 1024
-STEP_BYTES: Final = 4 * 1024 * 1024
+STEP_BYTES_MIN: Final = 256 * 1024
+STEP_BYTES_MAX: Final = 4 * 1024 * 1024
+PAUSE_SECONDS: Final = 0.002
 AHEAD_BYTES_MIN: Final = 16 * 1024 * 1024
 AHEAD_BYTES_MAX: Final = 256 * 1024 * 1024
-LOOK_SECONDS: Final = 0.002
+AHEAD_SECONDS: Final = 0.2
+"""For so long what is made ready should last; half of it later it is looked at again."""
 
 
 class LogAhead:
@@ -103,16 +107,17 @@ class LogAhead:
         self.wake()
 
     def _run(self) -> None:
-        reached = self._marks.appended
+        reached, looked_at = self._marks.appended, time.monotonic()
         while not self._stopping:
             self._event.clear()
             if self._is_asked:
                 self._prepare()
             before, reached = reached, self._marks.appended
-            grown_bytes = reached - before
-            self._populate(reached, grown_bytes)
+            looked_before, looked_at = looked_at, time.monotonic()
+            elapsed = max(looked_at - looked_before, PAUSE_SECONDS)
+            self._populate(reached, (reached - before) / elapsed)
             if not (self._is_asked or self._stopping):
-                self._event.wait(LOOK_SECONDS if grown_bytes else None)
+                self._event.wait()
 
     def _prepare(self) -> None:
         self._is_asked = False
@@ -130,17 +135,30 @@ class LogAhead:
         if self._is_awaited:
             self._on_ready()
 
-    def _populate(self, reached: int, grown_bytes: int) -> None:
-        """Have the pages in memory that the writer will come to while we sleep some times."""
+    def _populate(self, reached: int, bytes_per_second: float) -> None:
+        """Have the pages in memory that the writer will come to.
+
+        Twice as fast as it comes there: who spins beside us on one of two CPUs is held up for as long as a step takes.
+
+        Args:
+            reached: the log's end.
+            bytes_per_second: how fast it has grown of late.
+        """
         segment = self._segment
         assert segment is not None
-        ahead_bytes = min(max(8 * grown_bytes, AHEAD_BYTES_MIN), AHEAD_BYTES_MAX)
+        ahead_bytes = min(max(int(AHEAD_SECONDS * bytes_per_second), AHEAD_BYTES_MIN), AHEAD_BYTES_MAX)
         begin = max(self._populated, reached, segment.start)
         end = min(max(reached, segment.start) + ahead_bytes, segment.end)
+        step_bytes = 2 * int(PAUSE_SECONDS * bytes_per_second)
+        is_hurried = step_bytes > STEP_BYTES_MAX
+        step_bytes = min(max(step_bytes, STEP_BYTES_MIN), STEP_BYTES_MAX)
+        store_word(self.wanted_at, end)  # until then we are at it
         while begin < end and not self._is_asked:
-            step_bytes = min(STEP_BYTES, end - begin)
-            segment.populate(begin - segment.start, step_bytes)
-            begin += step_bytes
+            size_bytes = min(step_bytes, end - begin)
+            segment.populate(begin - segment.start, size_bytes)
+            begin += size_bytes
             self._populated = begin
+            if not is_hurried:
+                self._event.wait(PAUSE_SECONDS)
         is_whole = self._populated >= segment.end
-        store_word(self.wanted_at, segment.end if is_whole else self._populated - AHEAD_BYTES_MIN // 2)
+        store_word(self.wanted_at, segment.end if is_whole else self._populated - ahead_bytes // 2)

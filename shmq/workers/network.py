@@ -148,6 +148,10 @@ class NetworkWorker:
         timeout_ms = self._service.parking.wait_ms(wall_ms(), timeout_ms)
         self._frames += self._server.poll(timeout_ms)
 
+    def wake(self) -> None:
+        """Ring one's own bell."""
+        doorbell.ring_bell(self._bell)
+
     def stop(self) -> None:
         """Accept and read no more; finish what was taken on."""
         self._is_stopping = True

@@ -39,6 +39,7 @@ _FOR_EVER_NS: Final = 1 << 62
 def react(state: int, timeout_ms: int) -> None:
     """Do rounds until there is something for Python, or the time is over; one at least."""
     store_native_i64(state + reactor_state.READY_COUNT, 0)
+    store_native_i64(state + reactor_state.IS_INTERRUPTED, 0)
     read_clocks(state)
     quiet_since_ns = load_native_i64(state + reactor_state.NOW_NS)
     end_ns = quiet_since_ns + timeout_ms * _NS_PER_MS
@@ -71,6 +72,8 @@ def is_for_python(state: int) -> bool:
     if load_native_i64(state + reactor_state.FIRST_HANDED_UP) != 0:
         return True
     if load_native_i64(state + reactor_state.FIRST_ENDED) != 0:
+        return True
+    if load_native_i64(state + reactor_state.IS_INTERRUPTED) != 0:
         return True
     return load_native_i64(state + reactor_state.READY_COUNT) > 0 or _is_news_for_python(state)
 
@@ -113,6 +116,9 @@ def _look(state: int, timeout_ms: int) -> int:
         load_native_i64(state + reactor_state.EPOLL), events, EVENTS_MAX, timeout_ms
     )
     read_clocks(state)
+    if found == epoll.INTERRUPTED:
+        store_native_i64(state + reactor_state.IS_INTERRUPTED, 1)
+        return 0
     return found
 
 

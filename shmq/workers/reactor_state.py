@@ -28,6 +28,7 @@
        208    16  timespec           for the clock
        224    16  event              for epoll
        240     8  now_ns             monotonic
+       248     8  is_interrupted     1: a signal has come, which only Python can heed
        512
 
     0 next, 8 row, 16 its connection's id, 24 address of the frame, 32 its size, 40 the frame, if it lies here
@@ -72,6 +73,7 @@ LAYOUT: Final = layout(
     timespec=(208, "V16"),
     event=(224, "V16"),
     now_ns=(240, "<i8"),
+    is_interrupted=(248, "<i8"),
 )
 SIZE: Final = LAYOUT.itemsize
 EPOLL: Final = offset_of(LAYOUT, "epoll")
@@ -100,6 +102,7 @@ RANGES: Final = offset_of(LAYOUT, "ranges")
 TIMESPEC: Final = offset_of(LAYOUT, "timespec")
 EVENT: Final = offset_of(LAYOUT, "event")
 NOW_NS: Final = offset_of(LAYOUT, "now_ns")
+IS_INTERRUPTED: Final = offset_of(LAYOUT, "is_interrupted")
 
 NODE_ROW: Final = 8
 NODE_ID: Final = 16

@@ -7,7 +7,6 @@ break.
 """
 
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,11 +91,6 @@ class Registrar:
         self._stop_by_ns: int | None = None
         self._is_ready = False
 
-    @property
-    def server(self) -> SocketServer:
-        """The sockets, for who runs the role to watch descriptors of its own."""
-        return self._server
-
     def start(self) -> None:
         """Load what lasts, then accept.
 
@@ -139,6 +133,10 @@ class Registrar:
         """Sleep in epoll: for frames, or what is due next."""
         due_ms = min(self._scan_at_ms, self._pusher.due_ms) - monotonic_ms()
         self._frames += self._server.poll(max(0, min(timeout_ns // 1_000_000, due_ms)), monotonic_ms)
+
+    def wake(self) -> None:
+        """End the wait in epoll."""
+        self._server.wake()
 
     def stop(self) -> None:
         """Accept nobody; read on for as long as somebody needs it."""
@@ -211,7 +209,7 @@ def serve_alone(listen: str, kv_path: str = "", log_directory: str = "", log_lev
     listening = listen_on(listen)
     host, port = listening.getsockname()[:2]
     registrar = Registrar([Listener(listening)], RegistrarSettings(kv_path=kv_path), log)
-    signals = _Signals(registrar.server)
+    signals = _Signals(registrar.wake)
     registrar.start()
     address = join_address(host, port)
     log.info("ready", address=address)
@@ -225,27 +223,23 @@ def serve_alone(listen: str, kv_path: str = "", log_directory: str = "", log_lev
             logs.reopen()
         if registrar.do_work(time.monotonic_ns()) == 0 and not (is_stopping and registrar.is_done):
             registrar.rest(REST_NS_MAX)
-    registrar.close()
     signals.close()
+    registrar.close()
     log.info("stopped")
     return 0
 
 
 class _Signals:
-    """SIGTERM, SIGINT and SIGHUP as flags; each ends a sleep in the server's poll().
+    """SIGTERM, SIGINT and SIGHUP as flags; each ends a rest.
 
     Attributes:
         stop_asked: whether to stop.
     """
 
-    def __init__(self, server: SocketServer) -> None:
+    def __init__(self, wake: Callable[[], None]) -> None:
         self.stop_asked = False
         self._reopen_asked = False
-        self._ours, self._kernels = socket.socketpair()
-        self._ours.setblocking(False)
-        self._kernels.setblocking(False)
-        server.watch(self._ours.fileno(), self._drain)
-        signal.set_wakeup_fd(self._kernels.fileno(), warn_on_full_buffer=False)
+        self._wake = wake
         signal.signal(signal.SIGTERM, self._ask_stop)
         signal.signal(signal.SIGINT, self._ask_stop)
         signal.signal(signal.SIGHUP, self._ask_reopen)
@@ -259,18 +253,14 @@ class _Signals:
         """Leave the signals to the system; a second one ends the process."""
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(each, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        self._ours.close()
-        self._kernels.close()
-
-    def _drain(self) -> None:
-        self._ours.recv(64)
 
     def _ask_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self.stop_asked = True
+        self._wake()
 
     def _ask_reopen(self, _signal: int, _frame: FrameType | None) -> None:
         self._reopen_asked = True
+        self._wake()
 
 
 def _encode(request: Command, answer: Command) -> bytes:

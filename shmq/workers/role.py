@@ -23,6 +23,9 @@ class Role(Protocol):
     def rest(self, timeout_ns: int) -> None:
         """Sleep until there may be work, or until the time is over."""
 
+    def wake(self) -> None:
+        """End a rest that has begun; called by signal handlers, in the thread that rests."""
+
     def stop(self) -> None:
         """Begin to end: take on nothing new."""
 

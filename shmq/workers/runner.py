@@ -17,8 +17,12 @@ from shmq.workers.role import Role
 
 HEEDED_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 """What a role's process may be sent at any time; whoever forks it holds them back until run() can heed them."""
-REST_NS_MAX: Final = 250_000_000
-"""A signal that comes just before a sleep is heeded after it; each rest that ends for nothing costs an idle machine."""
+REST_NS_MIN: Final = 250_000_000
+"""A role that is busy in a kernel heeds signals after its rest, so late; one that sleeps is woken by them."""
+REST_NS_MAX: Final = 8_000_000_000
+"""Each rest that ends for nothing costs an idle machine: while they are quiet they grow."""
+QUIET_PART: Final = 50
+"""A rest was quiet if less than this part of it was worked through."""
 
 
 class Runner:
@@ -32,6 +36,7 @@ class Runner:
         self._log = logs.get(name)
         self._stop_asked = False
         self._reopen_asked = False
+        self._is_turning = False
 
     def start(self) -> None:
         """Heed signals from now on, and start the role."""
@@ -45,6 +50,8 @@ class Runner:
     def run(self) -> int:
         """Run to the end, once started; return the process's exit code."""
         ready = stopping = False
+        rest_ns = REST_NS_MIN
+        self._is_turning = True
         while not (stopping and self._role.is_done):
             if self._reopen_asked:
                 self._reopen_asked = False
@@ -60,16 +67,26 @@ class Runner:
             now_ns = time.monotonic_ns()
             store_word(self._row + roster.BEAT_NS, now_ns)
             if self._role.do_work(now_ns) == 0:
-                self._role.rest(REST_NS_MAX)
+                worked_ns = time.thread_time_ns()
+                self._role.rest(rest_ns)
+                is_quiet = (time.thread_time_ns() - worked_ns) * QUIET_PART < rest_ns
+                rest_ns = min(2 * rest_ns, REST_NS_MAX) if is_quiet and not stopping else REST_NS_MIN
+        self._is_turning = False
         self._role.close()
         self._log.debug("stopped")
         return 0
 
+    def _wake(self) -> None:
+        if self._is_turning:
+            self._role.wake()
+
     def _ask_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stop_asked = True
+        self._wake()
 
     def _ask_reopen(self, _signal: int, _frame: FrameType | None) -> None:
         self._reopen_asked = True
+        self._wake()
 
 
 def wall_ms() -> int:

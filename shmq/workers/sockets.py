@@ -9,6 +9,7 @@ descriptors left stops accepting for a while instead of spinning.
 Whatever the reason, a connection that goes away is put into `closed` once, and leaves one log line.
 """
 
+import os
 import select
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -70,6 +71,8 @@ class SocketServer:
         self._reading_paused = False
         self._now_ms = 0
         self._by_id: dict[int, BufferedConnection] = {}
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.watch(self._waker, self._hear)
         for listener in listeners:
             self.listen(listener)
 
@@ -123,6 +126,10 @@ class SocketServer:
                 for each in accepted:
                     self._admit(each)
         return frames
+
+    def wake(self) -> None:
+        """End a wait in poll(), or the next one; for signal handlers, behind which a wait in epoll goes on."""
+        os.eventfd_write(self._waker, 1)
 
     def send(self, connection: BufferedConnection, pieces: Sequence[bytes | memoryview]) -> None:
         """Send the pieces of one or more frames, what the peer does not take at once as it takes it.
@@ -192,6 +199,12 @@ class SocketServer:
                 self._forget(connection)
         self._watched.clear()
         self._epoll.close()
+        if self._waker >= 0:
+            os.close(self._waker)
+            self._waker = -1
+
+    def _hear(self) -> None:
+        os.eventfd_read(self._waker)
 
     def _admit(self, accepted: Accepted) -> None:
         connection = BufferedConnection(accepted, self._limits)

@@ -206,7 +206,7 @@ class Idler:
     def start(self):
         return None
 
-    stop = close = start
+    stop = close = wake = start
 
     def do_work(self, _now_ns):
         return 1

@@ -73,7 +73,7 @@ class Running:
         self.registrar.do_work((monotonic_ms() + self.ahead_ms) * 1_000_000)
 
     def until(self, condition: Callable[[], object]) -> None:
-        turn_until(condition, [self.registrar.server], self.turn)
+        turn_until(condition, [self.registrar._server], self.turn)
 
     def close(self) -> None:
         self.registrar.close()
@@ -196,10 +196,10 @@ def test_brokers_are_told_of_a_new_smallest_id_where_that_is_wanted(running: Run
         running.turn()
         told.extend(decode(frame) for _, frame in slave.poll(0, monotonic_ms))
 
-    turn_until(lambda: told, [running.registrar.server, slave], turn)
+    turn_until(lambda: told, [running.registrar._server, slave], turn)
     assert told[0].code == RequestCode.NOTIFY_MIN_BROKER_ID_CHANGE
     assert told[0].fields["minBrokerAddr"] == "10.0.0.1:10911"
-    turn_until(lambda: slave.closed, [running.registrar.server, slave], turn)  # told, it hangs up
+    turn_until(lambda: slave.closed, [running.registrar._server, slave], turn)  # told, it hangs up
     slave.close_all()
 
 

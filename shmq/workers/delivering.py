@@ -1,0 +1,58 @@
+"""Deliver delayed messages in time: what `broker/delays.py` says is due goes to the writer.
+
+While any waits it is asked often; else not before the dispatcher says that another has come.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from shmq.broker.delays import Delays, Delivery
+from shmq.broker.outcome import Append, Appended, Outcome
+from shmq.workers.appending import Appender
+
+LOOK_MS: Final = 100
+QUIET_MS: Final = 10_000
+
+
+class Delivering:
+    """The conductor's part in delays."""
+
+    def __init__(self, delays: Delays, appender: Appender, clock_ms: Callable[[], int]) -> None:
+        self._delays = delays
+        self._appender = appender
+        self._clock_ms = clock_ms
+        self._is_quiet = False
+        self._is_stopped = False
+
+    @property
+    def is_roused(self) -> bool:
+        """Whether something waits that was not there at the last look."""
+        return self._is_quiet and self._delays.is_anything_waiting
+
+    def look(self, now_ms: int) -> int:
+        """Deliver what is due; return after how many ms to look again, if nothing comes before."""
+        self._deliver_due(now_ms)
+        self._is_quiet = self._is_stopped or not self._delays.is_anything_waiting
+        return QUIET_MS if self._is_quiet else LOOK_MS
+
+    def stop(self) -> None:
+        """Begin no more deliveries."""
+        self._is_stopped = True
+
+    def _deliver_due(self, now_ms: int) -> None:
+        if self._is_stopped:
+            return
+        for delivery in self._delays.due(now_ms):
+            self._deliver(delivery, now_ms)
+
+    def _deliver(self, delivery: Delivery, now_ms: int) -> None:
+        def then(_appended: Appended) -> Outcome:
+            raise AssertionError("a delivery is answered to nobody")
+
+        def settle(appended: Appended) -> None:
+            settled_ms = self._clock_ms()
+            self._delays.settle(delivery, appended.status, settled_ms)
+            self._deliver_due(settled_ms)  # the level may have more that is due
+
+        append = Append(delivery.slot, delivery.records, wait_flush=False, then=then)
+        self._appender.submit(append, settle, now_ms)
