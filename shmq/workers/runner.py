@@ -21,6 +21,8 @@ REST_NS_MIN: Final = 250_000_000
 """A role that is busy in a kernel heeds signals after its rest, so late; one that sleeps is woken by them."""
 REST_NS_MAX: Final = 8_000_000_000
 """Each rest that ends for nothing costs an idle machine: while they are quiet they grow."""
+STOPPING_REST_NS: Final = 10_000_000
+"""Nobody announces that he has ended, so who waits for others' ends looks."""
 QUIET_PART: Final = 50
 """A rest was quiet if less than this part of it was worked through."""
 
@@ -68,9 +70,9 @@ class Runner:
             store_word(self._row + roster.BEAT_NS, now_ns)
             if self._role.do_work(now_ns) == 0:
                 worked_ns = time.thread_time_ns()
-                self._role.rest(rest_ns)
+                self._role.rest(STOPPING_REST_NS if stopping else rest_ns)
                 is_quiet = (time.thread_time_ns() - worked_ns) * QUIET_PART < rest_ns
-                rest_ns = min(2 * rest_ns, REST_NS_MAX) if is_quiet and not stopping else REST_NS_MIN
+                rest_ns = min(2 * rest_ns, REST_NS_MAX) if is_quiet else REST_NS_MIN
         self._is_turning = False
         self._role.close()
         self._log.debug("stopped")
