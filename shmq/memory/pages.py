@@ -8,6 +8,8 @@ from typing import Final
 _FALLOC_FL_KEEP_SIZE: Final = 1
 _FALLOC_FL_PUNCH_HOLE: Final = 2
 _PROT_READ: Final = 1
+_MADV_NORMAL: Final = 0
+_MADV_RANDOM: Final = 1
 _MADV_POPULATE_WRITE: Final = 23  # Linux 5.14; Python 3.11 has no name for it
 
 _libc = ctypes.CDLL(None, use_errno=True)  # its calls are made without Python's lock
@@ -37,6 +39,16 @@ def populate_for_writing(address: int, size_bytes: int) -> bool:
         return False
     _check(result)
     return True
+
+
+def bring_in_singly(address: int, size_bytes: int, is_single: bool) -> None:
+    """Have pages of a mapped file come one by one from now on, or as many together as the system likes.
+
+    Pages that came together are cheaper to come by, but are one to the system: where a byte of them has changed, all
+    of them (2 MiB have been seen) are written to disk.
+    """
+    advice = _MADV_RANDOM if is_single else _MADV_NORMAL
+    _check(_libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), advice))
 
 
 def _check(result: int) -> None:

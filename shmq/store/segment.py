@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from shmq.errors import StoreError
-from shmq.memory.pages import populate_for_writing
+from shmq.memory.pages import bring_in_singly, populate_for_writing
 from shmq.memory.syscalls import preallocate
 from shmq.store.new_file import make_file
 from shmq.store.store_files import sync_directory
@@ -46,6 +46,7 @@ class Segment:
         self._mapping = mmap.mmap(descriptor, self.size_bytes, prot=protection)
         self.view = memoryview(self._mapping)
         self.descriptor = descriptor
+        self._is_single = False
         self.address = int(np.frombuffer(self._mapping, dtype=np.uint8).ctypes.data)
 
     @classmethod
@@ -78,8 +79,17 @@ class Segment:
             raise StoreError(f"{path} has {found_bytes} bytes where {size_bytes} are configured")
         return cls(path, start, descriptor, writable)
 
-    def populate(self, offset_bytes: int, size_bytes: int) -> None:
-        """Have pages in memory before they are written, so that the writer never waits for one."""
+    def populate(self, offset_bytes: int, size_bytes: int, *, is_single: bool) -> None:
+        """Have pages in memory before they are written, so that the writer never waits for one.
+
+        Args:
+            offset_bytes: where they begin.
+            size_bytes: how much.
+            is_single: whether each is to be written to disk for itself, at the price of a slower coming.
+        """
+        if is_single != self._is_single:
+            bring_in_singly(self.address, self.size_bytes, is_single)
+            self._is_single = is_single
         begin = offset_bytes // mmap.PAGESIZE * mmap.PAGESIZE
         end = min(offset_bytes + size_bytes, self.size_bytes)
         if not populate_for_writing(self.address + begin, end - begin):

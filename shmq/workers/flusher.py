@@ -71,7 +71,7 @@ class Flusher:
         self._news = np.zeros(1, dtype=np.int64)
         self.news = address_of(self._news)
         self._writer_bell = memory.bell(plan.BELL_WRITER)
-        self._ahead = LogAhead(directory, memory.watermarks, self._tell_writer)
+        self._ahead = LogAhead(directory, memory.watermarks, self._tell_writer, is_sync=self._is_sync)
         self.ahead_at = self._ahead.wanted_at
         self._duty = np.zeros((), dtype=group_commit.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)

@@ -26,6 +26,8 @@ STEP_BYTES_MAX: Final = 4 * 1024 * 1024
 PAUSE_SECONDS: Final = 0.002
 AHEAD_BYTES_MIN: Final = 16 * 1024 * 1024
 AHEAD_BYTES_MAX: Final = 256 * 1024 * 1024
+TOGETHER_BYTES_PER_S: Final = 32_000_000
+"""A log that grows faster fills pages that come together before they are synced."""
 AHEAD_SECONDS: Final = 0.2
 """For so long what is made ready should last; half of it later it is looked at again."""
 
@@ -37,7 +39,17 @@ class LogAhead:
         wanted_at: address of a word: when the log's end has passed it, `wake` is due.
     """
 
-    def __init__(self, directory: LogDirectory, marks: Watermarks, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, directory: LogDirectory, marks: Watermarks, on_ready: Callable[[], None], *, is_sync: bool
+    ) -> None:
+        """Prepare for a log.
+
+        Args:
+            directory: its files.
+            marks: say how far it has come.
+            on_ready: called when a file that was waited for is there, or cannot be.
+            is_sync: whether somebody waits for each sync.
+        """
         self._directory = directory
         self._marks = marks
         self._on_ready = on_ready
@@ -48,7 +60,9 @@ class LogAhead:
         self._is_asked = False
         self._is_awaited = False
         self._populated = 0  # a position
+        self._is_single = True
         self._stopping = False
+        self._is_sync = is_sync
         self._wanted_at = np.zeros(1, dtype=np.int64)
         self.wanted_at = address_of(self._wanted_at)
         self._thread = threading.Thread(target=self._run, name="log-ahead", daemon=True)
@@ -130,7 +144,7 @@ class LogAhead:
         except StoreError as error:
             self._prepared.put(error)
         else:
-            made.populate(0, FIRST_BYTES)
+            made.populate(0, FIRST_BYTES, is_single=self._is_single)
             self._prepared.put(made)
         if self._is_awaited:
             self._on_ready()
@@ -149,16 +163,18 @@ class LogAhead:
         ahead_bytes = min(max(int(AHEAD_SECONDS * bytes_per_second), AHEAD_BYTES_MIN), AHEAD_BYTES_MAX)
         begin = max(self._populated, reached, segment.start)
         end = min(max(reached, segment.start) + ahead_bytes, segment.end)
+        self._is_single = self._is_sync or bytes_per_second < TOGETHER_BYTES_PER_S
         step_bytes = 2 * int(PAUSE_SECONDS * bytes_per_second)
-        is_hurried = step_bytes > STEP_BYTES_MAX
         step_bytes = min(max(step_bytes, STEP_BYTES_MIN), STEP_BYTES_MAX)
         store_word(self.wanted_at, end)  # until then we are at it
         while begin < end and not self._is_asked:
             size_bytes = min(step_bytes, end - begin)
-            segment.populate(begin - segment.start, size_bytes)
+            done_at = time.monotonic() + PAUSE_SECONDS
+            segment.populate(begin - segment.start, size_bytes, is_single=self._is_single)
             begin += size_bytes
             self._populated = begin
-            if not is_hurried:
-                self._event.wait(PAUSE_SECONDS)
+            pause_seconds = done_at - time.monotonic()
+            if pause_seconds > 0 and begin - self._marks.appended > ahead_bytes // 4:
+                self._event.wait(pause_seconds)
         is_whole = self._populated >= segment.end
         store_word(self.wanted_at, segment.end if is_whole else self._populated - ahead_bytes // 2)

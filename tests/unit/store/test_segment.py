@@ -24,7 +24,8 @@ def test_what_is_written_to_a_segment_is_read_from_another_mapping(tmp_path: Pat
     path = tmp_path / "log" / file_name(0)
     writer = Segment.create(path, 0, SIZE)
     reader = Segment.open(path, 0, SIZE, writable=False)
-    writer.populate(100, SIZE)
+    for is_single in (False, True, False):
+        writer.populate(100, SIZE, is_single=is_single)
     writer.view[100:105] = b"hello"
     assert bytes(reader.view[100:105]) == b"hello"
     assert reader.view.readonly

@@ -23,7 +23,7 @@ class Ground:
         self.segment = self.directory.create(0)
         self.ready = threading.Event()
         marks = Watermarks(address_of(self._memory), is_sync_flush=False)
-        self.ahead = LogAhead(self.directory, marks, self.ready.set)
+        self.ahead = LogAhead(self.directory, marks, self.ready.set, is_sync=False)
 
     def append_to(self, position):
         store_word(address_of(self._memory) + APPENDED, position)
