@@ -1,4 +1,4 @@
-"""How we compile: `@kernel` marks a function for Numba, `compile_kernels()` compiles them all, once.
+"""How we compile: `@kernel` marks a function for Numba, `@entry` one that Python calls; `compile_kernels()` compiles.
 
 A kernel's annotations are its signature, so that nothing is compiled by surprise with other types:
 
@@ -7,7 +7,8 @@ A kernel's annotations are its signature, so that nothing is compiled by surpris
     bool     boolean       None       void             a NamedTuple of the above
 
 Importing compiles nothing. The supervisor calls `compile_kernels()` before it forks anybody, so each
-worker inherits machine code and none compiles. The compiled code is cached in a directory named after a
+worker inherits machine code and none compiles. It compiles the entries; whatever kernels these call becomes part of
+them, so the others need not be looked for in the cache at each start (`tests/test_tidy.py` holds Python to entries). The compiled code is cached in a directory named after a
 hash of all source that kernels can reach, because Numba's own key misses a constant or callee changed in
 another file.
 
@@ -45,6 +46,7 @@ JIT_ENABLED: Final[bool] = not getattr(numba.config, "DISABLE_JIT", False)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _kernels: list[tuple[Any, Any]] = []
+_entries: list[tuple[Any, Any]] = []
 _c_functions: list[Any] = []
 
 
@@ -71,6 +73,14 @@ def kernel(function: _Function) -> _Function:
     return typing.cast("_Function", compiled)
 
 
+def entry(function: _Function) -> _Function:
+    """Mark a kernel that Python calls: it is ready before anybody is forked."""
+    compiled = kernel(function)
+    if JIT_ENABLED:
+        _entries.append((compiled, function))
+    return compiled
+
+
 def compile_now(*kernels: Callable[..., Any]) -> None:
     """Compile these kernels, or load them from the cache, before they are first called."""
     wanted = {id(each) for each in kernels}
@@ -90,14 +100,19 @@ def c_function(function: Callable[..., Any]) -> int:
     return typing.cast("int", compiled.address)
 
 
-def compile_kernels() -> Iterator[tuple[str, int, int]]:
-    """Compile each kernel imported so far, or load it from the cache.
+def compile_kernels(*, also_inner: bool = False) -> Iterator[tuple[str, int, int]]:
+    """Compile each entry imported so far, or load it from the cache.
+
+    Args:
+        also_inner: begin with the kernels that only kernels call. An entry takes no longer for it, and whoever waits
+            sees how far it is.
 
     Yields:
         (qualified name, how many are done, how many there are), after each one.
     """
-    total = len(_kernels)
-    for done, (compiled, function) in enumerate(_kernels, start=1):
+    wanted = _kernels if also_inner else _entries
+    total = len(wanted)
+    for done, (compiled, function) in enumerate(wanted, start=1):
         _compile(compiled, function)
         yield f"{function.__module__}.{function.__qualname__}", done, total
     _forget_compiler_garbage()

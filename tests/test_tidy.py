@@ -210,3 +210,54 @@ def test_the_table_of_a_layout_agrees_with_its_dtype(path):
 
 def test_layouts_are_looked_at():
     assert len(LAYOUT_MODULES) >= 9
+
+
+def decorators(function):
+    """The names with which a function is marked."""
+    return {each.id for each in function.decorator_list if isinstance(each, ast.Name)}
+
+
+def marked(tree, mark):
+    """The functions of a module that have a mark."""
+    return {each.name for each in tree.body if isinstance(each, ast.FunctionDef) and mark in decorators(each)}
+
+
+def kernels_in_sight(path, kernels):
+    """What a module knows of other modules' kernels: by a name of their own, and by their module's."""
+    direct, modules = {name: (named(path), name) for name in kernels[named(path)]}, {}
+    for each in ast.walk(TREES[path]):
+        if isinstance(each, ast.ImportFrom) and each.module is not None:
+            for alias in each.names:
+                name = alias.asname or alias.name
+                if f"{each.module}.{alias.name}" in kernels:
+                    modules[name] = f"{each.module}.{alias.name}"
+                elif alias.name in kernels.get(each.module, ()):
+                    direct[name] = (each.module, alias.name)
+    return direct, modules
+
+
+def kernels_named_in_python(path, kernels):
+    """Which kernels a module's own Python names, outside its kernels."""
+    direct, modules = kernels_in_sight(path, kernels)
+    python = [
+        each
+        for each in TREES[path].body
+        if not (isinstance(each, ast.FunctionDef) and decorators(each) & {"kernel", "entry"})
+    ]
+    for each in (node for statement in python for node in ast.walk(statement)):
+        if isinstance(each, ast.Name) and each.id in direct:
+            yield direct[each.id]
+        elif isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name):
+            module = modules.get(each.value.id)
+            if module is not None and each.attr in kernels[module]:
+                yield module, each.attr
+
+
+def test_a_kernel_that_python_calls_is_an_entry():
+    """Others are compiled into their callers alone: nobody may come to compile one after the fork."""
+    entries = {named(path): marked(tree, "entry") for path, tree in TREES.items()}
+    kernels = {named(path): entries[named(path)] | marked(tree, "kernel") for path, tree in TREES.items()}
+    called = {each for path in MODULES for each in kernels_named_in_python(path, kernels)}
+    stated = {(module, name) for module, names in entries.items() for name in names}
+    assert len(called) > 50
+    assert called == stated

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.block import address_of, equal
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i32, store_native_i64
 from shmq.memory.layout import layout
@@ -81,7 +81,7 @@ class Part(NamedTuple):
     tag_count: int
 
 
-@kernel
+@entry
 def gather(part: Part) -> tuple[int, int]:
     """Make rows; return how many entries were gone through and how many rows they gave.
 
@@ -106,7 +106,7 @@ def gather(part: Part) -> tuple[int, int]:
     return taken, made
 
 
-@kernel
+@entry
 def first_file(entries: int, count: int, file_bytes: int) -> int:
     """Where the log file begins in which the first message of these entries lies; NONE without a message."""
     for index in range(count):

@@ -8,7 +8,7 @@ Python.
 
 from typing import Any, Final
 
-from shmq.jit import JIT_ENABLED, kernel
+from shmq.jit import JIT_ENABLED, entry, kernel
 from shmq.local import desk as d
 from shmq.local import submit
 from shmq.memory import pyobjects as py
@@ -89,7 +89,7 @@ def send_and_look(own: int, item: int) -> int:
     return int(py.integer(outcome))
 
 
-@kernel
+@entry
 def submit_list(template: int, items: int, count: int) -> int:
     """Send the bytes objects of a list; note in DONE how many went, and return 0 or why not all."""
     done = load_native_i64(template + d.DONE)

@@ -11,7 +11,7 @@ the release has sent nothing.
 
 from typing import Final
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.local import desk as d
 from shmq.memory.atomics import load_acquire, load_relaxed
 from shmq.memory.block import copy
@@ -52,7 +52,7 @@ ANY_QUEUE: Final = -1
 _MASK_31: Final = 0x7FFF_FFFF
 
 
-@kernel
+@entry
 def check(template: int) -> int:
     """Whether anything can be sent now: 0, LOST or STALE."""
     desk = load_native_i64(template + d.OWN_DESK)
@@ -62,7 +62,7 @@ def check(template: int) -> int:
     return 0 if changes == load_native_i64(template + d.METADATA_SEEN) else STALE
 
 
-@kernel
+@entry
 def submit_one(template: int, body: int, body_bytes: int, queue: int, wanted: int) -> int:
     """Send one message to a queue, or ANY_QUEUE; return 1, FULL, LOST, STALE or ILLEGAL."""
     checked = check(template)
@@ -79,7 +79,7 @@ def submit_one(template: int, body: int, body_bytes: int, queue: int, wanted: in
     return 1
 
 
-@kernel
+@entry
 def claim(template: int, body_bytes: int) -> int:
     """Room for a submission of one message: its position, FULL or ILLEGAL."""
     if body_bytes < 1 or body_bytes > load_native_i64(template + d.BODY_BYTES_MAX):
@@ -88,13 +88,13 @@ def claim(template: int, body_bytes: int) -> int:
     return _claim(load_native_i64(template + d.OWN_DESK), size)
 
 
-@kernel
+@entry
 def claimed_payload(template: int, position: int) -> int:
     """Where the submission at a claimed position lies."""
     return _payload(load_native_i64(template + d.OWN_DESK), position)
 
 
-@kernel
+@entry
 def body_address(template: int, payload: int) -> int:
     """Where the body of a submission's first record lies."""
     return payload + submission.HEAD_SIZE + load_native_i64(template + d.HEAD_BYTES)
@@ -109,7 +109,7 @@ def finish_one(template: int, payload: int, body_bytes: int, queue: int) -> None
     _fill_submission(template, payload, queue, 1, size)
 
 
-@kernel
+@entry
 def publish_claimed(template: int, position: int, queue: int, body_bytes: int, wanted: int) -> int:
     """Publish a claimed submission whose body is in place; return 1, LOST or STALE."""
     checked = check(template)
@@ -121,7 +121,7 @@ def publish_claimed(template: int, position: int, queue: int, body_bytes: int, w
     return 1
 
 
-@kernel
+@entry
 def submit_rows(template: int, rows: int, stride: int, offsets: int, count: int, queue: int) -> int:
     """Send bodies that lie in memory in order; note in DONE how many went, and return 0 or why not all.
 
@@ -206,7 +206,7 @@ def now_ms(template: int) -> int:
     return _now_ms(load_native_i64(template + d.OWN_DESK))
 
 
-@kernel
+@entry
 def await_answer(desk: int) -> int:
     """Look for the answer to the last submission, for so many spins; 0, or UNANSWERED."""
     serial = load_native_i64(desk + d.SERIAL)
@@ -219,7 +219,7 @@ def await_answer(desk: int) -> int:
     return UNANSWERED
 
 
-@kernel
+@entry
 def collect(desk: int) -> int:
     """Take in what the writer has answered, as far as there is room to note it; return how many messages.
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shmq.jit import JIT_ENABLED, kernel
+from shmq.jit import JIT_ENABLED, entry, kernel
 from shmq.memory import intrinsics
 from shmq.memory.endian import load_native_i32, load_u8
 from shmq.memory.intrinsics import HAS_CARRYLESS
@@ -55,7 +55,7 @@ _multiply: Any = intrinsics.multiply_carryless
 _TABLES: Final = _tables()  # table k, entry b: at 256 * k + b
 
 
-@kernel
+@entry
 def by_tables(address: int, size_bytes: int) -> int:
     """The checksum on any processor."""
     crc = 0xFFFFFFFF

@@ -14,7 +14,7 @@ import platform
 import select
 from typing import Final
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.endian import load_native_i32, load_native_i64, store_native_i32, store_native_i64
 from shmq.memory.layout import layout, offset_of
 from shmq.memory.syscalls import NUMBERS, system_call
@@ -51,7 +51,7 @@ def wait_for_events(epoll: int, events: int, events_max: int, timeout_ms: int) -
     return found
 
 
-@kernel
+@entry
 def control(epoll: int, operation: int, descriptor: int, event: int) -> int:
     """ADD, REMOVE or CHANGE what epoll knows of a descriptor; 0, or an error number negated.
 
@@ -64,7 +64,7 @@ def control(epoll: int, operation: int, descriptor: int, event: int) -> int:
     return system_call(_EPOLL_CONTROL, epoll, operation, descriptor, event, 0, 0)
 
 
-@kernel
+@entry
 def write_event(event: int, wanted: int, data: int) -> None:
     """Write an event."""
     store_native_i32(event + EVENTS, wanted)

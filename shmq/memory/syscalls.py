@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from shmq.jit import JIT_ENABLED, kernel
+from shmq.jit import JIT_ENABLED, entry, kernel
 from shmq.memory.block import address_of
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.intrinsics import inline_in_kernels
@@ -154,7 +154,7 @@ def _clock_ns(clock: int, timespec: int) -> int:
     return load_native_i64(timespec) * 1_000_000_000 + load_native_i64(timespec + 8)
 
 
-@kernel
+@entry
 def _futex(word: int, operation: int, value: int, timeout: int) -> int:
     return system_call(_FUTEX, word, operation, value, timeout, 0, 0)
 

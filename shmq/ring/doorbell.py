@@ -17,7 +17,7 @@ is then rung for nobody, and the flag is clear again.
 import os
 from typing import Final
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.atomics import full_fence, load_relaxed, store_relaxed
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import LINE_BYTES, layout, offset_of
@@ -49,20 +49,20 @@ def initialise(bell: int, descriptor: int = NONE) -> None:
     store_native_i64(bell + ONE, 1)
 
 
-@kernel
+@entry
 def will_sleep(bell: int) -> None:
     """Announce the sleep; the owner must look for work once more before it sleeps."""
     store_relaxed(bell + SLEEPING, 1)
     full_fence()
 
 
-@kernel
+@entry
 def is_awake(bell: int) -> None:
     """Take the announcement back."""
     store_relaxed(bell + SLEEPING, 0)
 
 
-@kernel
+@entry
 def ring_bell(bell: int) -> None:
     """Wake the owner if it sleeps; the news must have been stored before."""
     full_fence()  # pairs with will_sleep(): either it sees the news, or we see it asleep
@@ -81,7 +81,7 @@ def ring_fenced(bell: int) -> None:
             futex_wake(bell + SLEEPING)
 
 
-@kernel
+@entry
 def ring_stranger(bell: int) -> None:
     """As ring_bell, for an owner outside the broker: it sleeps by futex, whatever its bell claims."""
     full_fence()  # pairs with will_sleep()
@@ -119,7 +119,7 @@ def ring_fenced_for(bell: int, news: int) -> None:
         ring_fenced(bell)
 
 
-@kernel
+@entry
 def want(bell: int, news: int) -> None:
     """State for which news the owner is to be woken."""
     store_relaxed(bell + INTEREST, news)

@@ -14,7 +14,7 @@ other end writes, and when, they read and write nothing outside the ring.
 
 from typing import Final, NamedTuple
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from shmq.memory.endian import load_native_i32, load_native_i64, store_native_i32, store_native_i64
 from shmq.memory.layout import round_up
@@ -75,13 +75,13 @@ def payload_bytes_max(capacity_bytes: int) -> int:
     return capacity_bytes // 2 - _HEAD
 
 
-@kernel
+@entry
 def space_of(payload_bytes: int) -> int:
     """How many bytes of a ring a record takes."""
     return (_HEAD + payload_bytes + 7) & -8
 
 
-@kernel
+@entry
 def claim(ring: int, payload_bytes: int) -> int:
     """Reserve room for a record; return its position, or NONE where the ring is full.
 
@@ -96,7 +96,7 @@ def claim_after(ring: int, produced: int, payload_bytes: int) -> int:
     return claim_within(ring, load_native_i64(ring + _CAPACITY), produced, payload_bytes)
 
 
-@kernel
+@entry
 def claim_within(ring: int, capacity: int, produced: int, payload_bytes: int) -> int:
     """As claim_after, in a ring whose other end is not trusted: its capacity is the caller's to know."""
     size = space_of(payload_bytes)
@@ -116,25 +116,25 @@ def claim_within(ring: int, capacity: int, produced: int, payload_bytes: int) ->
     return produced + padding
 
 
-@kernel
+@entry
 def payload_address(ring: int, position: int) -> int:
     """Where the payload of the record at a position lies."""
     return payload_within(ring, load_native_i64(ring + _CAPACITY), position)
 
 
-@kernel
+@entry
 def payload_within(ring: int, capacity: int, position: int) -> int:
     """As payload_address, in a ring of a capacity that the caller knows."""
     return ring + _DATA + (position & (capacity - record.ALIGNMENT)) + _HEAD
 
 
-@kernel
+@entry
 def fill_head(ring: int, position: int, payload_bytes: int, kind: int, tag: int) -> int:
     """Write a claimed record's head; return the position after it, for `publish`."""
     return fill_head_at(payload_address(ring, position), position, payload_bytes, kind, tag)
 
 
-@kernel
+@entry
 def fill_head_at(payload: int, position: int, payload_bytes: int, kind: int, tag: int) -> int:
     """As fill_head, where the address of the payload is known."""
     head = payload - _HEAD
@@ -144,13 +144,13 @@ def fill_head_at(payload: int, position: int, payload_bytes: int, kind: int, tag
     return position + space_of(payload_bytes)
 
 
-@kernel
+@entry
 def publish(ring: int, position_after: int) -> None:
     """Make everything before a position visible to the consumer."""
     store_release(ring + _PRODUCED, position_after)  # pairs with peek()
 
 
-@kernel
+@entry
 def peek(ring: int, after: int) -> Record:
     """The record at a position of the consumer's (its cursor, or behind the record before).
 
@@ -160,7 +160,7 @@ def peek(ring: int, after: int) -> Record:
     return peek_within(ring, load_native_i64(ring + _CAPACITY), after)
 
 
-@kernel
+@entry
 def peek_within(ring: int, capacity: int, after: int) -> Record:
     """As peek, in a ring whose producer is not trusted: its capacity is the caller's to know.
 
@@ -213,25 +213,25 @@ def _low_half(word: int) -> int:
     return low - ((low & 0x8000_0000) << 1)
 
 
-@kernel
+@entry
 def consumed_position(ring: int) -> int:
     """The consumer's own cursor."""
     return load_relaxed(ring + _CONSUMED)
 
 
-@kernel
+@entry
 def produced_position(ring: int) -> int:
     """The producer's cursor, as anybody may see it."""
     return load_acquire(ring + _PRODUCED)
 
 
-@kernel
+@entry
 def give_back(ring: int, position_after: int) -> None:
     """Let the producer reuse everything before a position."""
     store_release(ring + _CONSUMED, position_after)  # pairs with claim()
 
 
-@kernel
+@entry
 def is_empty(ring: int) -> bool:
     """Whether the consumer has given back all that was published."""
     return load_acquire(ring + _PRODUCED) <= load_relaxed(ring + _CONSUMED)

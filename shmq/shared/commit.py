@@ -29,7 +29,7 @@ that never was come back to life when the store is recovered.
 
 from typing import Final, NamedTuple
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -175,7 +175,7 @@ def commit(places: Places, sender: int, now_ms: int, batch_bytes_max: int) -> in
     return outcome
 
 
-@kernel
+@entry
 def refuse(places: Places, sender: int, status: int) -> int:
     """Answer all submissions of a sender with a status, storing nothing; return how many."""
     ring, ring_bytes, completions, completions_bytes = _rings(sender)
@@ -200,7 +200,7 @@ def refuse(places: Places, sender: int, status: int) -> int:
     return refused
 
 
-@kernel
+@entry
 def close_file(places: Places) -> None:
     """Fill the rest of the current file with a blank; the log goes on in the next one."""
     position = load_relaxed(places.watermarks + APPENDED)
@@ -211,7 +211,7 @@ def close_file(places: Places) -> None:
         store_release(places.watermarks + APPENDED, end)  # pairs with every reader of the log
 
 
-@kernel
+@entry
 def unfinished_ring(page: int, watermarks: int) -> int:
     """The sender whose batch a dead writer had committed but not answered, or NONE."""
     if load_acquire(page + _VALID) == 0:
@@ -222,7 +222,7 @@ def unfinished_ring(page: int, watermarks: int) -> int:
     return load_relaxed(page + _RING)
 
 
-@kernel
+@entry
 def resume(page: int, sender: int) -> None:
     """Finish the batch that `unfinished_ring` found: its answers lie in their ring, but perhaps unpublished.
 

@@ -36,7 +36,7 @@ The duty (the dispatcher's own memory):
 
 from typing import Final
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.atomics import full_fence, load_acquire, load_relaxed, store_release
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -98,7 +98,7 @@ _IS_UNTOLD: Final = offset_of(LAYOUT, "is_untold")
 _SCHEDULER_BELL: Final = offset_of(LAYOUT, "scheduler_bell")
 
 
-@kernel
+@entry
 def follow(duty: int, timeout_ns: int) -> None:
     """Dispatch and wait, in turn, until Python has something to do or the time is over."""
     until_ns = monotonic_ns(duty + _CLOCK) + timeout_ns

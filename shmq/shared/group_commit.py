@@ -30,7 +30,7 @@ The duty (the flush thread's own memory):
 
 from typing import Final
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_release
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -83,7 +83,7 @@ _PATIENCE: Final = 8
 """A nap is this part of what the last sync took."""
 
 
-@kernel
+@entry
 def flush_groups(duty: int) -> None:
     """Sync whatever is appended, again and again, until Python is wanted."""
     marks = load_native_i64(duty + _WATERMARKS)
@@ -140,7 +140,7 @@ def _sync(duty: int, flushed: int) -> bool:
     return True
 
 
-@kernel
+@entry
 def want_python(duty: int) -> None:
     """Have the loop return, and wake it if it sleeps."""
     store_release(duty + WANTED, 1)

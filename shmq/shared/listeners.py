@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from shmq.jit import Words, kernel
+from shmq.jit import Words, entry, kernel
 from shmq.memory.atomics import load_relaxed
 from shmq.memory.block import address_of
 from shmq.memory.endian import load_native_i64
@@ -32,7 +32,7 @@ _COUNT: Final = offset_of(LAYOUT, "count")
 _INNER_COUNT: Final = offset_of(LAYOUT, "inner_count")
 
 
-@kernel
+@entry
 def wake_for(listeners: int, news: int) -> None:
     """Wake those who sleep and want to know of such news, which must have been stored before."""
     bells = load_native_i64(listeners + _BELLS)

@@ -30,7 +30,7 @@ The duty (the writer's own memory):
 
 from typing import Final
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.atomics import full_fence, load_acquire, load_relaxed
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -75,7 +75,7 @@ _AHEAD_AT: Final = offset_of(LAYOUT, "ahead_at")
 _FLUSHER_BELL: Final = offset_of(LAYOUT, "flusher_bell")
 
 
-@kernel
+@entry
 def go_round(duty: int) -> int:
     """Commit while there is anything; return IDLE, NEEDS_FILE, or COMMITTED where Python is wanted."""
     places = _places(duty)
@@ -88,7 +88,7 @@ def go_round(duty: int) -> int:
             return outcome
 
 
-@kernel
+@entry
 def serve(duty: int, timeout_ns: int) -> int:
     """Wait for submissions and commit them, until Python has something to do or the time is over.
 
@@ -107,7 +107,7 @@ def serve(duty: int, timeout_ns: int) -> int:
             return outcome
 
 
-@kernel
+@entry
 def rest(duty: int, timeout_ns: int) -> None:
     """Wait until somebody submits, Python is wanted, or the time is over."""
     for _ in range(load_native_i64(duty + _SPINS)):
@@ -164,7 +164,7 @@ def _round(places: commit.Places, duty: int, now_ms: int) -> int:
     return outcome
 
 
-@kernel
+@entry
 def wake_sender(row: int) -> None:
     """Wake a sender, if it sleeps."""
     full_fence()  # pairs with its will_sleep()

@@ -15,7 +15,7 @@ each in between, in memory of its own:
 
 from typing import Final, NamedTuple
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.atomics import load_relaxed, prefetch, store_release
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -92,7 +92,7 @@ class Places(NamedTuple):
     note: int
 
 
-@kernel
+@entry
 def begin_step(note: int, position: int) -> None:
     """Write the note anew, for a step that begins at a position."""
     store_native_i64(note + STEP, load_native_i64(note + STEP) + 1)
@@ -105,7 +105,7 @@ def begin_step(note: int, position: int) -> None:
         store_native_i64(note + word, NONE)
 
 
-@kernel
+@entry
 def walk(places: Places, address: int, position: int, readable_bytes: int, budget_bytes: int) -> int:
     """Dispatch the records that lie at an address, and note how far it went.
 
@@ -262,7 +262,7 @@ def _mark(places: Places, slot: int, window: int) -> None:
     store_native_i64(window + _DIRTY, 1)
 
 
-@kernel
+@entry
 def is_cut_off(address: int, readable_bytes: int, file_left_bytes: int) -> bool:
     """Whether a record, or the mark of a file's end, lies only in part below what is confirmed."""
     if readable_bytes >= file_left_bytes:

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from shmq.errors import StoreError
-from shmq.jit import Bytes, Words, kernel
+from shmq.jit import Bytes, Words, entry, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from shmq.memory.block import address_of
 from shmq.memory.layout import LINE_BYTES, round_up
@@ -41,7 +41,7 @@ def key_table_bytes(capacity: int, columns: int) -> int:
     return _columns_at(capacity) + (columns + 1) * round_up(8 * capacity, LINE_BYTES)
 
 
-@kernel
+@entry
 def key_of(high: int, low: int) -> int:
     """One key of two ids; NONE where either is negative."""
     if high < 0 or low < 0:
@@ -49,7 +49,7 @@ def key_of(high: int, low: int) -> int:
     return (high << 32) | low
 
 
-@kernel
+@entry
 def find_key(table: int, key: int) -> int:
     """The key's row, or NONE."""
     if key < 0:
@@ -66,14 +66,14 @@ def find_key(table: int, key: int) -> int:
         at = (at + 1) & mask
 
 
-@kernel
+@entry
 def column_address(table: int, column: int, row: int) -> int:
     """Where a row's word of a column lies."""
     stride = load_relaxed(table + COLUMN_BYTES)
     return table + load_relaxed(table + COLUMNS_AT) + column * stride + 8 * row
 
 
-@kernel
+@entry
 def insert(table: int, key: int) -> None:
     """Publish the next row under a key; its words must be in place."""
     row = load_relaxed(table + COUNT)
@@ -178,7 +178,7 @@ def _hash(key: int) -> int:
     return mixed ^ (mixed >> 29)
 
 
-@kernel
+@entry
 def _index(table: int, row: int) -> None:
     mask = load_relaxed(table + INDEX_MASK)
     at = _hash(load_relaxed(column_address(table, KEYS, row))) & mask

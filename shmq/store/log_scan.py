@@ -9,7 +9,7 @@ A record counts only if it also knows its own position: one that lies there from
 
 from typing import Final, NamedTuple
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.block import view
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
 from shmq.store import record
@@ -49,7 +49,7 @@ class ScanTables(NamedTuple):
     may_miss: int
 
 
-@kernel
+@entry
 def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int:
     """Walk a file from where the note says.
 
@@ -81,7 +81,7 @@ def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int
         store_native_i64(note + 8 * REACHED, position)
 
 
-@kernel
+@entry
 def verify_at(address: int, readable_bytes: int, position: int) -> int:
     """As `record.verify` with the checksum, of a record that must also know its position."""
     size = record.verify(address, readable_bytes, True)
@@ -90,7 +90,7 @@ def verify_at(address: int, readable_bytes: int, position: int) -> int:
     return size
 
 
-@kernel
+@entry
 def find_record(address: int, size_bytes: int, readable_bytes: int, position: int) -> int:
     """The offset of the first whole record that begins within a range, or NONE.
 
@@ -110,7 +110,7 @@ def find_record(address: int, size_bytes: int, readable_bytes: int, position: in
     return NONE
 
 
-@kernel
+@entry
 def count_used(address: int, size_bytes: int) -> int:
     """How many bytes there are up to the last that is not zero."""
     while size_bytes >= 8 and load_native_i64(address + size_bytes - 8) == 0:

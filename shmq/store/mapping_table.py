@@ -28,7 +28,7 @@ from typing import Final
 
 import numpy as np
 
-from shmq.jit import Words, kernel
+from shmq.jit import Words, entry, kernel
 from shmq.memory.block import address_of
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -69,7 +69,7 @@ def _find(table: int, high: int, low: int) -> int:
         index = (index + 1) & mask
 
 
-@kernel
+@entry
 def find_mapping(table: int, high: int, low: int) -> int:
     """Where the file of a key is mapped, or NONE; a use of the mapping."""
     entry = _find(table, high, low)
@@ -82,7 +82,7 @@ def find_mapping(table: int, high: int, low: int) -> int:
     return address
 
 
-@kernel
+@entry
 def _enter(table: int, high: int, low: int, address: int) -> None:
     entry = _find(table, high, low)
     store_native_i64(entry + HIGH, high)
@@ -91,7 +91,7 @@ def _enter(table: int, high: int, low: int, address: int) -> None:
     find_mapping(table, high, low)
 
 
-@kernel
+@entry
 def _remove(table: int, high: int, low: int) -> None:
     """Free the entry of a key, and move those up that were put behind it because it was taken."""
     free = _find(table, high, low)

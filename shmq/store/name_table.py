@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from shmq.errors import StoreError
-from shmq.jit import Bytes, kernel
+from shmq.jit import Bytes, entry, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from shmq.memory.block import address_of, copy, equal
 from shmq.memory.endian import load_native_i32, load_u8
@@ -52,7 +52,7 @@ def format_name_table(memory: Bytes, capacity: int) -> None:
     words[ROWS_AT // 8] = _rows_at(capacity)
 
 
-@kernel
+@entry
 def find_name(table: int, name_address: int, name_size: int) -> int:
     """The id of a name, or NONE."""
     if name_size < 1 or name_size > NAME_BYTES_MAX:
@@ -150,7 +150,7 @@ def _rows_at(capacity: int) -> int:
     return INDEX_AT + round_up(8 * index_entries(capacity), LINE_BYTES)
 
 
-@kernel
+@entry
 def _insert(table: int, name_address: int, name_size: int) -> int:
     name_id = load_relaxed(table + COUNT)
     row = table + load_relaxed(table + ROWS_AT) + ROW_BYTES * name_id
@@ -161,7 +161,7 @@ def _insert(table: int, name_address: int, name_size: int) -> int:
     return name_id
 
 
-@kernel
+@entry
 def _index(table: int, name_id: int) -> None:
     row = table + load_relaxed(table + ROWS_AT) + ROW_BYTES * name_id
     mask = load_relaxed(table + INDEX_MASK)

@@ -8,7 +8,7 @@ crash of the broker the offsets come from that document, after one of a process 
 from collections.abc import Iterator
 from typing import Final
 
-from shmq.jit import Bytes, kernel
+from shmq.jit import Bytes, entry, kernel
 from shmq.memory.words import load_word, store_word
 from shmq.store.key_table import KeyTable, column_address, find_key, format_key_table, key_of, key_table_bytes
 
@@ -32,7 +32,7 @@ def find_offset(table: int, group_id: int, slot: int) -> int:
     return find_key(table, key_of(group_id, slot))
 
 
-@kernel
+@entry
 def offset_address(table: int, row: int) -> int:
     """Where a row's committed offset lies."""
     return column_address(table, OFFSET, row)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from shmq.errors import StoreError
-from shmq.jit import kernel
+from shmq.jit import entry
 from shmq.memory.block import zero
 from shmq.memory.endian import load_i32, load_i64
 from shmq.store.position import NONE
@@ -171,7 +171,7 @@ def list_queues(root: Path) -> Iterator[tuple[bytes, int]]:
                     yield os.fsencode(topic.name), int(queue.name)
 
 
-@kernel
+@entry
 def count_entries(entries: int, count: int) -> int:
     """How many entries there are before the first that is none."""
     for index in range(count):
@@ -181,7 +181,7 @@ def count_entries(entries: int, count: int) -> int:
     return count
 
 
-@kernel
+@entry
 def count_below(entries: int, count: int, position: int) -> int:
     """How many entries there are before the first that is none or lies at or behind a position."""
     for index in range(count):
@@ -191,7 +191,7 @@ def count_below(entries: int, count: int, position: int) -> int:
     return count
 
 
-@kernel
+@entry
 def count_until_zeros(entries: int, count: int) -> int:
     """How many entries there are before nothing but zeros follows."""
     while count > 0:
@@ -202,7 +202,7 @@ def count_until_zeros(entries: int, count: int) -> int:
     return 0
 
 
-@kernel
+@entry
 def last_message(entries: int, count: int) -> int:
     """The index of the last entry that stands for a message, or NONE."""
     for index in range(count - 1, -1, -1):
@@ -211,7 +211,7 @@ def last_message(entries: int, count: int) -> int:
     return NONE
 
 
-@kernel
+@entry
 def first_message(entries: int, count: int, position: int) -> int:
     """The index of the first entry that stands for a message at or behind a position, or NONE."""
     for index in range(count):

@@ -14,7 +14,7 @@ worker below the queue's published maximum, so a unit half written is seen by no
 
 from typing import Final, NamedTuple
 
-from shmq.jit import kernel
+from shmq.jit import entry
 from shmq.memory.endian import load_i32, load_i64, store_i32, store_i64
 from shmq.memory.layout import layout, offset_of
 
@@ -36,7 +36,7 @@ class QueueEntry(NamedTuple):
     tag_hash: int
 
 
-@kernel
+@entry
 def encode(address: int, position: int, record_size: int, tag_hash: int) -> None:
     """Write a unit; who publishes the queue's maximum does so after it."""
     store_i64(address + POSITION, position)
@@ -44,7 +44,7 @@ def encode(address: int, position: int, record_size: int, tag_hash: int) -> None
     store_i64(address + TAG_HASH, tag_hash)
 
 
-@kernel
+@entry
 def decode(address: int) -> QueueEntry:
     """Read a unit."""
     return QueueEntry(
@@ -52,14 +52,14 @@ def decode(address: int) -> QueueEntry:
     )
 
 
-@kernel
+@entry
 def fill_pre_blank(address: int, count: int) -> None:
     """Write so many units that stand for no message."""
     for index in range(count):
         encode(address + index * SIZE, 0, PRE_BLANK_SIZE, 0)
 
 
-@kernel
+@entry
 def is_message(record_size: int) -> bool:
     """Whether a unit of this size stands for a message."""
     return 0 < record_size < PRE_BLANK_SIZE

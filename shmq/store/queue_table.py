@@ -19,7 +19,7 @@ opened they are derived again from log and queue files.
 
 from typing import Final
 
-from shmq.jit import Bytes, Words, kernel
+from shmq.jit import Bytes, Words, entry, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed
 from shmq.store.key_table import (
     COUNT,
@@ -73,7 +73,7 @@ def next_address(table: int, slot: int) -> int:
     return column_address(table, NEXT, slot)
 
 
-@kernel
+@entry
 def max_address(table: int, slot: int) -> int:
     """Where the slot's max offset lies."""
     return column_address(table, MAX, slot)
@@ -85,13 +85,13 @@ def end_position_address(table: int, slot: int) -> int:
     return column_address(table, END_POSITION, slot)
 
 
-@kernel
+@entry
 def min_address(table: int, slot: int) -> int:
     """Where the slot's min offset lies."""
     return column_address(table, MIN, slot)
 
 
-@kernel
+@entry
 def queue_bounds(table: int, slot: int) -> tuple[int, int]:
     """The slot's min and max offset, as consumers may see them."""
     max_offset = load_acquire(max_address(table, slot))  # pairs with the dispatcher's release

@@ -36,7 +36,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from shmq.errors import StoreError
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.block import address_of
 from shmq.memory.crc32 import crc32
 from shmq.memory.endian import load_i16, load_i32, load_i64, load_u8, store_i64
@@ -204,7 +204,7 @@ def decode(buffer: memoryview, at: int = 0) -> StoredRecord:
         raise StoreError(f"a record is cut off: {error}") from error
 
 
-@kernel
+@entry
 def verify(address: int, readable_bytes: int, check_crc: bool) -> int:
     """Judge what lies here, reading nothing beyond `readable_bytes`.
 
@@ -242,7 +242,7 @@ def store_timestamp_at(address: int) -> int:
     return STORE_TIMESTAMP + (V6_EXTRA_BYTES if load_i32(address + SYS_FLAG) & BORN_HOST_V6 else 0)
 
 
-@kernel
+@entry
 def store_timestamp(address: int) -> int:
     """When this record was stored, ms."""
     return load_i64(address + store_timestamp_at(address))
@@ -260,7 +260,7 @@ def body_at(address: int) -> int:
     return offset
 
 
-@kernel
+@entry
 def topic_at(address: int) -> tuple[int, int]:
     """Offset and size of the topic in this verified record."""
     body = body_at(address)

@@ -13,7 +13,7 @@ Entries that stand for no message, and those whose record is gone, are passed ov
 import os
 from typing import Final, NamedTuple
 
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
 from shmq.store.position import NONE
 from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
@@ -90,7 +90,7 @@ class Scan(NamedTuple):
     gone_count: int
 
 
-@kernel
+@entry
 def scan(asked: Scan, note: int) -> int:
     """Gather runs of messages for one answer into the note; return how many runs."""
     entry_max = min(asked.entry_count, -(-max(asked.limits.filter_bytes, asked.count_max * SIZE) // SIZE))

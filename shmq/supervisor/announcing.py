@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -31,18 +31,22 @@ def compile_all(config: Config) -> None:
     """
     begun = time.monotonic()
     whole = cache_directory() / WHOLE
-    if JIT_ENABLED and not whole.exists() and run_once("compiler", config, _load_all):
+    if JIT_ENABLED and not whole.exists() and run_once("compiler", config, _compile_all):
         whole.touch()
-    count = _load_all()
+    count = _tell(compile_kernels())
     elapsed_ms = int((time.monotonic() - begun) * 1000)
     logs.get("supervisor").debug("kernels are ready", count=count, elapsed_ms=elapsed_ms)
 
 
-def _load_all() -> int:
-    """Compile what is not in the cache, load the rest; return how many kernels there are."""
+def _compile_all() -> None:
+    _tell(compile_kernels(also_inner=True))
+
+
+def _tell(compiling: Iterator[tuple[str, int, int]]) -> int:
+    """Say from time to time how far the compiler is; return how many kernels there are."""
     told = time.monotonic()
     total = 0
-    for name, done, total in compile_kernels():
+    for name, done, total in compiling:
         now = time.monotonic()
         if now - told >= QUIET_SECONDS:
             told = now

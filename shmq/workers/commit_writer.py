@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
-from shmq.jit import kernel
+from shmq.jit import entry
 from shmq.memory.atomics import load_relaxed, store_relaxed
 from shmq.memory.block import zero
 from shmq.memory.endian import load_i32, load_i64
@@ -314,7 +314,7 @@ def _are_empty(rows: NDArray[np.void]) -> bool:
     return all(spsc.is_empty(int(ring)) for ring in rows["ring"])
 
 
-@kernel
+@entry
 def zero_range(address: int, size_bytes: int) -> None:
     """Set bytes of a mapped file to zero."""
     zero(address, size_bytes)
@@ -339,7 +339,7 @@ def _derive_next(memory: BrokerMemory, directory: LogDirectory) -> None:
         segment.close()
 
 
-@kernel
+@entry
 def raise_next(topics: int, queues: int, address: int, begin: int, end: int) -> int:
     """Walk the records of a part of a file; return the position behind it, or -1 - where it broke off."""
     position = begin

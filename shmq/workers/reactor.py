@@ -11,7 +11,7 @@ one to end in time. Python must get its turn every so often for signals and hear
 from typing import Final
 
 from shmq.fastpath import completing, connections, desk, parked, parked_rows, pending
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory import epoll
 from shmq.memory.atomics import load_acquire
 from shmq.memory.endian import load_native_i64, store_native_i64
@@ -35,7 +35,7 @@ _NS_PER_MS: Final = 1_000_000
 _FOR_EVER_NS: Final = 1 << 62
 
 
-@kernel
+@entry
 def react(state: int, timeout_ms: int) -> None:
     """Do rounds until there is something for Python, or the time is over; one at least."""
     store_native_i64(state + reactor_state.READY_COUNT, 0)
@@ -57,7 +57,7 @@ def react(state: int, timeout_ms: int) -> None:
             sleep_ms = (end_ns - now_ns + _NS_PER_MS - 1) // _NS_PER_MS
 
 
-@kernel
+@entry
 def read_clocks(state: int) -> None:
     """Note what time it is."""
     timespec = state + reactor_state.TIMESPEC

@@ -7,7 +7,7 @@ connection that had none; where some waits from before, no more than a limit may
 from typing import Final
 
 from shmq.fastpath import connections, desk
-from shmq.jit import ReadBytes, kernel
+from shmq.jit import ReadBytes, entry, kernel
 from shmq.memory.block import address_of, copy
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.sockets import WOULD_WAIT, send
@@ -18,7 +18,7 @@ KEPT_BYTES_MAX: Final = 65_536
 """A drained buffer above this goes back to the heap at once."""
 
 
-@kernel
+@entry
 def send_dirty(state: int) -> int:
     """Send what the connections of the desk's list have; how many there were."""
     first_dirty = load_native_i64(state + reactor_state.DESK) + desk.FIRST_DIRTY
@@ -65,7 +65,7 @@ def send_output(state: int, row: int) -> None:
         attend(state, row)
 
 
-@kernel
+@entry
 def add_output(state: int, row: int, output: ReadBytes) -> None:
     """Let bytes of Python's wait for a peer; the connection ends where too many wait already, or no memory is left."""
     size_bytes = len(output)

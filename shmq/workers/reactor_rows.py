@@ -9,7 +9,7 @@ from typing import Final
 
 from shmq.fastpath import connections, desk
 from shmq.fastpath.parked import forget_row
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory import epoll
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.syscalls import release
@@ -21,7 +21,7 @@ _INDEX_BITS: Final = 0xFFFFFFFF
 _QUIET_MS: Final = 1000
 
 
-@kernel
+@entry
 def open_row(state: int, index: int, descriptor: int, connection_id: int, flags: int) -> int:
     """Begin a row for a connection, and have epoll watch it; 0, or an error number negated.
 
@@ -41,7 +41,7 @@ def open_row(state: int, index: int, descriptor: int, connection_id: int, flags:
     return watch_row(state, row, epoll.READABLE)
 
 
-@kernel
+@entry
 def free_row(state: int, row: int) -> None:
     """End a row: its socket is closed next, and what it held is given back."""
     at_desk = load_native_i64(state + reactor_state.DESK)
@@ -127,7 +127,7 @@ def hold_back(state: int, row: int, events: int) -> None:
     attend(state, row)
 
 
-@kernel
+@entry
 def resume_reading(state: int) -> None:
     """Read again from everybody."""
     store_native_i64(state + reactor_state.IS_PAUSED, 0)
@@ -143,7 +143,7 @@ def resume_reading(state: int) -> None:
     store_native_i64(state + reactor_state.FIRST_HELD_BACK, 0)
 
 
-@kernel
+@entry
 def expire(state: int, now_ms: int, idle_ms: int) -> None:
     """End the connections on which nothing has moved for so long; quiet ones give room for output back."""
     row = load_native_i64(state + reactor_state.ROWS)
@@ -157,7 +157,7 @@ def expire(state: int, now_ms: int, idle_ms: int) -> None:
         row += connections.SIZE
 
 
-@kernel
+@entry
 def output_bytes_of_all(state: int) -> int:
     """How much waits for all peers together."""
     waiting = 0

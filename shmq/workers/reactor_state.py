@@ -39,7 +39,7 @@ Private to one network worker. All is native.
 from typing import Final
 
 from shmq.fastpath import connections
-from shmq.jit import kernel
+from shmq.jit import entry, kernel
 from shmq.memory.block import copy
 from shmq.memory.endian import load_native_i64, load_u8, store_native_i64
 from shmq.memory.layout import layout, offset_of
@@ -145,7 +145,7 @@ def first_bytes(at: int, size_bytes: int) -> int:
     return word
 
 
-@kernel
+@entry
 def take_ended(state: int) -> int:
     """Take a row out of the list of those that are over; 0 where there is none."""
     row = load_native_i64(state + FIRST_ENDED)
@@ -175,7 +175,7 @@ def hand_over(state: int, row: int, frame: int, frame_bytes: int) -> bool:
     return True
 
 
-@kernel
+@entry
 def drop_handed_up(state: int) -> None:
     """Forget the frames that Python has seen; their connections' next ones may go the fast way again."""
     node = load_native_i64(state + FIRST_HANDED_UP)
