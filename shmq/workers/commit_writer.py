@@ -105,6 +105,8 @@ class CommitWriter:
             self._committed += int(self._duty["committed"])
             if outcome != commit.NEEDS_FILE or not self._roll(now_ms):
                 break
+        if self._refusing:
+            return self._refuse_all()  # at once: nobody waits for the next try
         self._flusher.look_ahead()
         if outcome == commit.IDLE and (self._is_stopping or self._leaving):
             self._forget_the_dead()
