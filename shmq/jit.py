@@ -12,6 +12,9 @@ them, so the others need not be looked for in the cache at each start (`tests/te
 hash of all source that kernels can reach, because Numba's own key misses a constant or callee changed in
 another file.
 
+The longest, with many callers or much below them, are `@kernel_apart`: compiled once instead of into each caller,
+which the caller finds by its symbol. It took 80 s to compile everything into everybody, and takes 30.
+
 Kernels release the GIL, follow C's rules for division (`error_model="numpy"`), allocate nothing and read
 no clock. With `NUMBA_DISABLE_JIT=1` each runs as plain Python instead, for coverage and the debugger.
 """
@@ -20,6 +23,7 @@ import gc
 import hashlib
 import inspect
 import os
+import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +31,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start a thread, and a thread forbids fork
 
+import llvmlite.binding
 import numba
 import numpy as np
 from numba import types
@@ -47,6 +52,8 @@ JIT_ENABLED: Final[bool] = not getattr(numba.config, "DISABLE_JIT", False)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _kernels: list[tuple[Any, Any]] = []
 _entries: list[tuple[Any, Any]] = []
+_apart: list["Apart"] = []
+_is_compiling: list[bool] = []
 _c_functions: list[Any] = []
 
 
@@ -68,7 +75,14 @@ def kernel(function: _Function) -> _Function:
     if not JIT_ENABLED:
         return function
     _choose_cache_directory()
-    compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    compile_alone = compiled.compile
+
+    def compile_behind_apart(signature: Any) -> Any:
+        _compile_apart()
+        return compile_alone(signature)
+
+    compiled.compile = compile_behind_apart
     _kernels.append((compiled, function))
     return typing.cast("_Function", compiled)
 
@@ -79,6 +93,80 @@ def entry(function: _Function) -> _Function:
     if JIT_ENABLED:
         _entries.append((compiled, function))
     return compiled
+
+
+class Apart:
+    """A kernel that is compiled for itself: kernels call it by its symbol, Python by its address.
+
+    It takes and gives integers, or nothing: other types have another form in C than here. What it raises gets no farther than here, so it must be the end of its
+    process: see `die_of_broken_kernels`.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._call: Callable[..., Any] | None = None
+        name = f"{function.__module__}.{function.__qualname__}"
+        signature = _signature(function)
+        if not {signature.return_type, *signature.args} <= {types.int64, types.void}:
+            raise TypeError(f"{name} is compiled for itself, so it can take and give integers only")
+        self._external = types.ExternalFunction("kernel_" + name.replace(".", "_"), signature)
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self._external
+
+    def compile(self) -> None:
+        """Compile or load it, and give its address to callers that are compiled or loaded from now on."""
+        if self._call is not None:
+            return
+        signature = _signature(self._function)
+        compiled = numba.cfunc(signature, cache=True, error_model="numpy")(self._function)
+        _c_functions.append(compiled)
+        llvmlite.binding.add_symbol(self._external.symbol, compiled.address)
+        self._call = compiled.ctypes
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it from Python."""
+        _compile_apart()
+        assert self._call is not None
+        return self._call(*arguments)
+
+
+def kernel_apart(function: _Function) -> _Function:
+    """Mark a kernel that is compiled for itself, so that none of its callers is as long as all of them together."""
+    if not JIT_ENABLED:
+        return function
+    _choose_cache_directory()
+    made = Apart(function)
+    _apart.append(made)
+    return typing.cast("_Function", made)
+
+
+def die_of_broken_kernels() -> None:
+    """Let the process end where a kernel that is compiled for itself finds an invariant broken.
+
+    Its callers are compiled code, through which no exception goes: Python reports it as one that nobody can catch.
+    """
+    report = sys.unraisablehook
+
+    def end(unraisable: Any) -> None:
+        report(unraisable)
+        if isinstance(unraisable.object, str):  # the compiler's own; Python names a function here
+            os.abort()
+
+    sys.unraisablehook = end
+
+
+def _compile_apart() -> None:
+    """Have every one ready, the callees first: a caller that is loaded from the cache asks for its symbol."""
+    if _is_compiling:
+        return  # one of them, for whose callees the compiler asks
+    _is_compiling.append(True)
+    try:
+        while _apart:
+            _apart.pop(0).compile()
+    finally:
+        _is_compiling.pop()
 
 
 def compile_now(*kernels: Callable[..., Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from shmq.fastpath import desk, pending
 from shmq.fastpath.pending import await_flush, end_wait, find_row, first_unflushed, give_row_back
 from shmq.fastpath.send_answers import FLUSH_DISK_TIMEOUT, SUCCESS, answer_refused, answer_stored
-from shmq.jit import kernel
+from shmq.jit import kernel, kernel_apart
 from shmq.memory.atomics import load_acquire
 from shmq.memory.block import copy
 from shmq.memory.endian import load_native_i32, load_native_i64, store_native_i64
@@ -38,7 +38,7 @@ FOREIGN_LIST_BYTES: Final = FOREIGN_AT + FOREIGN_BYTES * FOREIGN_MAX
 _STORED: Final = 0
 
 
-@kernel
+@kernel_apart
 def collect(at_desk: int) -> int:
     """Read what the writer has completed; return how many requests are answered now."""
     ring = load_native_i64(at_desk + desk.COMPLETIONS)

@@ -29,7 +29,7 @@ from shmq.fastpath.parked_rows import (
     unpark,
 )
 from shmq.fastpath.pulling import WAITS, pull_again, write_time_left
-from shmq.jit import kernel
+from shmq.jit import kernel, kernel_apart
 from shmq.memory.atomics import load_acquire
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.store.position import NONE
@@ -44,7 +44,7 @@ _PASSES_MAX: Final = 64
 """How often one look goes on with a pull that finds nothing in a queue that holds more."""
 
 
-@kernel
+@kernel_apart
 def look_at_parked(at_desk: int) -> int:
     """Answer, or hand up, the pulls that need not wait any longer; return how many were looked at."""
     block = load_native_i64(at_desk + desk.PARKED)
@@ -60,7 +60,7 @@ def look_at_parked(at_desk: int) -> int:
     heap = load_native_i64(block + HEAP)
     while load_native_i64(block + COUNT) > 0 and first_deadline_ms(heap) <= now_ms:
         waiting = first_waiter(heap)
-        _end(at_desk, waiting, pull_again(at_desk, waiting, True))
+        _end(at_desk, waiting, pull_again(at_desk, waiting, 1))
         looked += 1
     return looked
 
@@ -136,7 +136,7 @@ def _look_at_watch(at_desk: int, block: int, index: int) -> int:
             if passes == _PASSES_MAX:
                 store_native_i64(block + SEEN, NONE)
                 break
-            outcome = pull_again(at_desk, waiting, False)
+            outcome = pull_again(at_desk, waiting, 0)
             passes += 1
         looked += min(passes, 1)
         if outcome == WAITS:

@@ -37,7 +37,7 @@ def parse(request: int, frame: int, frame_bytes: int) -> bool:
     store_native_i64(request + layout.VERSION, 0)
     store_native_i64(request + layout.ARENA_USED, 0)
     if encoding == JSON:
-        return parse_json(request, header, header + header_bytes)
+        return parse_json(request, header, header + header_bytes) != 0
     if encoding == BINARY:
         return parse_binary(request, header, header + header_bytes)
     return False

@@ -48,7 +48,7 @@ from shmq.fastpath.request import (
     int64_of,
 )
 from shmq.fastpath.tags import UNREADABLE, is_same_filter, parse_tags
-from shmq.jit import kernel
+from shmq.jit import kernel, kernel_apart
 from shmq.memory.atomics import store_release
 from shmq.memory.endian import load_native_i32, load_native_i64, load_u8, store_native_i64, store_u8
 from shmq.store.offset_table import find_offset, offset_address
@@ -106,7 +106,7 @@ class _Numbers(NamedTuple):
     version: int
 
 
-@kernel
+@kernel_apart
 def pull(at_desk: int, row: int, request: int, frame: int, frame_bytes: int) -> int:
     """Serve a pull that came in on a connection: answer it, or let it wait; DONE, or SLOW where it is not plain."""
     if load_native_i64(request + FLAG) != 0 or has_flag(row, VIP):
@@ -127,14 +127,14 @@ def pull(at_desk: int, row: int, request: int, frame: int, frame_bytes: int) -> 
     return DONE
 
 
-@kernel
-def pull_again(at_desk: int, waiting: int, is_last: bool) -> int:
+@kernel_apart
+def pull_again(at_desk: int, waiting: int, is_last: int) -> int:
     """Look again at a pull that waits; DONE where it is answered, WAITS, or SLOW where it is for Python.
 
     Args:
         at_desk: the worker's desk.
         waiting: its row (`parked_rows.py`), which stays where it is.
-        is_last: whether it must be answered now.
+        is_last: 1 if it must be answered now, or 0.
     """
     request = load_native_i64(at_desk + desk.REQUEST)
     frame = load_native_i64(waiting + parked_rows.FRAME)
@@ -155,7 +155,7 @@ def pull_again(at_desk: int, waiting: int, is_last: bool) -> int:
     if not read(at_desk, asked.slot, begin, asked.count_max, asked.tags, asked.tag_count):
         return SLOW
     found = load_native_i64(at_desk + desk.READING)
-    if not is_last and asked.sys_flag & PULL_SUSPEND and _is_awaited(found, begin, True):
+    if is_last == 0 and asked.sys_flag & PULL_SUSPEND and _is_awaited(found, begin, True):
         past_offset = load_native_i64(found + reading.NEXT_OFFSET)
         if is_same:
             store_native_i64(waiting + parked_rows.PAST_OFFSET, past_offset)

@@ -9,7 +9,7 @@ from shmq.fastpath.parsing import parse
 from shmq.fastpath.pulling import pull
 from shmq.fastpath.request import CODE
 from shmq.fastpath.sending import send
-from shmq.jit import kernel
+from shmq.jit import kernel_apart
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.wire.codes import RequestCode
 
@@ -21,7 +21,7 @@ _QUERY_CONSUMER_OFFSET: Final = int(RequestCode.QUERY_CONSUMER_OFFSET)
 _UPDATE_CONSUMER_OFFSET: Final = int(RequestCode.UPDATE_CONSUMER_OFFSET)
 
 
-@kernel
+@kernel_apart
 def serve(at_desk: int, row: int, frame: int, frame_bytes: int) -> int:
     """Serve a whole frame that lies at an address, its two length words included; DONE or SLOW."""
     request = load_native_i64(at_desk + desk.REQUEST)

@@ -15,7 +15,7 @@ from typing import Final
 from shmq.fastpath import connections, desk
 from shmq.fastpath.outcomes import SLOW
 from shmq.fastpath.serve import serve
-from shmq.jit import kernel
+from shmq.jit import kernel, kernel_apart
 from shmq.memory.block import copy
 from shmq.memory.endian import load_i32, load_native_i64, store_native_i64
 from shmq.memory.sockets import WOULD_WAIT, name_ranges, receive, receive_into_both
@@ -35,7 +35,7 @@ _KEPT_BYTES_MIN: Final = 1024
 _NO_FRAME: Final = -1
 
 
-@kernel
+@kernel_apart
 def take_input(state: int, row: int) -> None:
     """Receive a connection's share of a round and have the frames in it served."""
     taken = 0

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Final
 
 from shmq import logs
+from shmq.jit import die_of_broken_kernels
 from shmq.memory.words import store_word
 from shmq.shared import roster
 from shmq.workers.role import Role
@@ -42,6 +43,7 @@ class Runner:
 
     def start(self) -> None:
         """Heed signals from now on, and start the role."""
+        die_of_broken_kernels()
         signal.signal(signal.SIGTERM, self._ask_stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, self._ask_reopen)

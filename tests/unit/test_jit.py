@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple, NewType
 
 import numba
@@ -10,6 +12,7 @@ import pytest
 from shmq import jit
 from shmq.store.queue_entry import QueueEntry
 
+ROOT = Path(__file__).parents[2]
 Position = NewType("Position", int)
 
 SCRIPT = """
@@ -111,3 +114,74 @@ def test_what_a_kernel_cannot_take_is_said_by_name():
     for annotation in (str, dict[str, int], Mixed, np.ndarray):
         with pytest.raises(TypeError, match="no kernel type"):
             jit._numba_type(annotation)
+
+
+APART = """
+from shmq import jit
+
+@jit.kernel_apart
+def is_even(number: int) -> int:
+    assert number >= 0, "a broken invariant"
+    return int(number % 2 == 0)
+
+@jit.kernel_apart
+def halve(number: int, is_rounded_up: int) -> int:
+    return number // 2 + (1 if is_rounded_up and is_even(number) == 0 else 0)
+
+@jit.entry
+def quarter(number: int) -> int:
+    return halve(halve(number, 1), is_even(number))
+"""
+CALLS = """
+import sys
+import apart
+from shmq import jit
+{first}
+print(apart.quarter(9), apart.halve(7, 1), apart.halve(7, 0), apart.is_even(4), apart.is_even(5))
+if jit.JIT_ENABLED:
+    print(sum(apart.quarter.stats.cache_hits.values()))
+"""
+
+
+def call_apart(folder, first="", **environment):
+    (folder / "apart.py").write_text(APART)
+    return subprocess.run(
+        [sys.executable, "-c", CALLS.format(first=first)],
+        env=os.environ
+        | {
+            "SHMQ_CACHE_DIR": str(folder / "cache"),
+            "NUMBA_DISABLE_JIT": "0",
+            "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+        }
+        | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_kernels_compiled_for_themselves_are_found_by_callers_that_come_from_the_cache(tmp_path):
+    """A caller that is loaded whole asks for the symbol at once, whoever it is first called by."""
+    told = [call_apart(tmp_path).stdout.splitlines() for _ in range(2)]
+    assert told == [["2 4 3 1 0", "0"], ["2 4 3 1 0", "1"]]
+    compiled = call_apart(tmp_path, first="list(jit.compile_kernels())").stdout.splitlines()
+    assert compiled == told[1]
+    plain = call_apart(tmp_path, NUMBA_DISABLE_JIT="1").stdout.splitlines()
+    assert plain == told[0][:1]
+
+
+def test_a_broken_invariant_in_such_a_kernel_ends_the_process(tmp_path):
+    done = call_apart(tmp_path, first="jit.die_of_broken_kernels(); apart.quarter(-3); print('alive')")
+    assert done.returncode == -signal.SIGABRT
+    assert "alive" not in done.stdout
+    assert "a broken invariant" in done.stderr
+
+
+def test_what_could_not_be_handed_over_in_c_is_refused():
+    def gives_a_boolean(number: int) -> bool:
+        return number > 0
+
+    with pytest.raises(
+        TypeError, match="gives_a_boolean is compiled for itself, so it can take and give integers"
+    ):
+        jit.Apart(gives_a_boolean)
