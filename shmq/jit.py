@@ -13,7 +13,7 @@ hash of all source that kernels can reach, because Numba's own key misses a cons
 another file.
 
 The longest, with many callers or much below them, are `@kernel_apart`: compiled once instead of into each caller,
-which the caller finds by its symbol. It took 80 s to compile everything into everybody, and takes 30.
+which finds it by its symbol. What a message passes one by one is not: there a call costs what it saves in compiling.
 
 Kernels release the GIL, follow C's rules for division (`error_model="numpy"`), allocate nothing and read
 no clock. With `NUMBA_DISABLE_JIT=1` each runs as plain Python instead, for coverage and the debugger.

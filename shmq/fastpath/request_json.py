@@ -17,7 +17,7 @@ import numpy as np
 from shmq.fastpath import request as layout
 from shmq.fastpath.request import UNKNOWN, field_id_of, integer, put_field
 from shmq.fastpath.request_strings import BEHIND_LANES, FAILED, read_string
-from shmq.jit import kernel, kernel_apart
+from shmq.jit import kernel
 from shmq.memory.block import address_of
 from shmq.memory.endian import load_native_i32, load_native_i64, load_u8, store_native_i64
 from shmq.memory.lanes import LANES, json_stops, lowest_bit
@@ -61,7 +61,7 @@ _USUAL_OPAQUE: Final = np.frombuffer(b',"language":"JAVA","opaque":', dtype=np.u
 _USUAL_VERSION: Final = np.frombuffer(b',"serializeTypeCurrentRPC":"JSON","version":', dtype=np.uint8)
 
 
-@kernel_apart
+@kernel
 def parse_json(request: int, at: int, end: int) -> int:
     """Read the header between two addresses; 1 if it could be, 0 if not."""
     return int(_parse_usual(request, at, end) or _parse_any(request, at, end))

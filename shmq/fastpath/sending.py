@@ -15,7 +15,7 @@ from shmq.fastpath.outcomes import DONE, SLOW
 from shmq.fastpath.records import put_record, record_bytes
 from shmq.fastpath.request import ABSENT, boolean_of
 from shmq.fastpath.submitting import Send, note_waiting, open_submission, read_send, records_at, submit
-from shmq.jit import kernel, kernel_apart
+from shmq.jit import kernel
 from shmq.memory.block import copy
 from shmq.memory.endian import load_native_i64, store_u8
 from shmq.store.position import NONE
@@ -24,7 +24,7 @@ from shmq.store.record import PROPERTIES_BYTES_MAX
 from shmq.wire.command import FLAG_RESPONSE
 
 
-@kernel_apart
+@kernel
 def send(at_desk: int, row: int, asked: int) -> int:
     """Submit the messages of a request to send that came in on a connection; DONE or SLOW."""
     if has_flag(row, HANDED_UP) or load_native_i64(at_desk + desk.APPENDS_WAIT) != 0:
