@@ -31,7 +31,8 @@ The duty (the dispatcher's own memory):
        208     8  napped_at       the position at which it last lay down
        216     8  is_untold       1: readers that the list does not have must be told of what was published
        224     8  scheduler_bell  of who delivers messages that wait for their time
-       232
+       232     8  sync_at_ns      return then, by the monotonic clock, if anything was dispatched
+       240
 """
 
 from typing import Final
@@ -55,7 +56,7 @@ NAP_NS: Final = 20_000
 LONG_NAP_NS: Final = 500_000
 
 LAYOUT: Final = layout(
-    232,
+    240,
     places=(0, "(9,)<i8"),
     watermarks=(72, "<i8"),
     confirmed=(80, "<i8"),
@@ -76,6 +77,7 @@ LAYOUT: Final = layout(
     napped_at=(208, "<i8"),
     is_untold=(216, "<i8"),
     scheduler_bell=(224, "<i8"),
+    sync_at_ns=(232, "<i8"),
 )
 _WATERMARKS: Final = offset_of(LAYOUT, "watermarks")
 _CONFIRMED: Final = offset_of(LAYOUT, "confirmed")
@@ -96,6 +98,7 @@ _IS_NAPPING: Final = offset_of(LAYOUT, "is_napping")
 _NAPPED_AT: Final = offset_of(LAYOUT, "napped_at")
 _IS_UNTOLD: Final = offset_of(LAYOUT, "is_untold")
 _SCHEDULER_BELL: Final = offset_of(LAYOUT, "scheduler_bell")
+_SYNC_AT_NS: Final = offset_of(LAYOUT, "sync_at_ns")
 
 
 @entry
@@ -105,16 +108,18 @@ def follow(duty: int, timeout_ns: int) -> None:
     marks = load_native_i64(duty + _WATERMARKS)
     confirmed = load_native_i64(duty + _CONFIRMED)
     while load_acquire(load_native_i64(duty + _CHANGES)) == load_native_i64(duty + _CHANGES_SEEN):
-        left_ns = until_ns - monotonic_ns(duty + _CLOCK)
-        if left_ns <= 0:
-            return
         dispatched = load_relaxed(marks + DISPATCHED)  # ours alone
         end = load_acquire(confirmed)  # pairs with its mover's release: the records below are whole
         if dispatched < end:
             if not _dispatch(duty, dispatched, end):
                 return
-        elif not _wait(duty, confirmed, dispatched, left_ns):
-            return
+            until_ns = min(until_ns, load_native_i64(duty + _SYNC_AT_NS))
+            if monotonic_ns(duty + _CLOCK) >= until_ns:
+                return
+        else:
+            left_ns = until_ns - monotonic_ns(duty + _CLOCK)
+            if left_ns <= 0 or not _wait(duty, confirmed, dispatched, left_ns):
+                return
 
 
 @kernel

@@ -9,6 +9,7 @@ written again, the same bytes in the same place.
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,7 @@ class Dispatcher:
         self._store_ms = self._memory.watermarks.queues_ms
         self._prepare_duty()
         set_timer_slack(TIMER_SLACK_NS)
+        doorbell.ring_bell(self._memory.bell(plan.BELL_CONDUCTOR))  # a predecessor may not have come to it
         self._thread.start()
 
     @property
@@ -113,6 +115,9 @@ class Dispatcher:
         self._show_log()
         self._readers.refresh()
         self._duty["changes_seen"] = self._readers.changes
+        self._duty["sync_at_ns"] = self._sync_at_ns
+        if self._store_ms > self._memory.watermarks.queues_ms:
+            timeout_ns = min(timeout_ns, max(0, self._sync_at_ns - time.monotonic_ns()))
         follow.follow(self._duty_at, timeout_ns)
         self._store_ms = int(self._duty["store_ms"]) or self._store_ms
         if self._duty["is_untold"]:

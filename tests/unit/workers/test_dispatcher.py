@@ -1,5 +1,6 @@
 import os
 import struct
+import time
 
 import pytest
 
@@ -210,6 +211,19 @@ def test_its_rest_ends_where_a_file_of_the_log_does(ground):
     while ground.dispatcher.do_work(0):
         ground.dispatcher.rest(FOR_LONG_NS if ground.marks.dispatched < ground.marks.appended else 0)
     assert ground.entries(QUEUES[0]) == [(each.position, each.total_size) for each in ground.stored()]
+
+
+def test_its_rest_ends_where_what_it_has_dispatched_is_due_to_be_synced(ground):
+    ground.append(QUEUES[0])
+    ground.dispatcher.do_work(0)  # from when on the next sync is long due
+    ground.append(QUEUES[0])
+    ground.dispatcher.rest(FOR_LONG_NS)
+    assert ground.marks.dispatched == ground.marks.appended
+    ground.dispatcher.rest(FOR_LONG_NS)  # nothing has come, but it is still to be synced
+    assert ground.dispatcher.do_work(time.monotonic_ns()) == 0
+    ground.dispatcher.close()
+    assert ground.marks.queues_ms == NOW_MS
+    ground.dispatcher = ground.started()
 
 
 def test_a_session_that_came_meanwhile_is_told_of_what_was_dispatched(ground):
