@@ -249,6 +249,7 @@ def _numba_type(annotation: Any) -> Any:
 
 
 _KERNEL_PACKAGES: Final = frozenset({"memory", "ring", "wire", "store", "shared", "fastpath", "local"})
+_MARKS: Final = (b"@kernel", b"@entry")
 _hash_found: list[str] = []
 
 
@@ -258,11 +259,15 @@ def _source_hash() -> str:
         package = Path(__file__).parent
         for path in sorted(package.rglob("*.py")):
             source = path.read_bytes()
-            if path.parent.name in _KERNEL_PACKAGES or b"@kernel" in source:
+            if _may_hold_kernels(path, source):
                 digest.update(str(path.relative_to(package)).encode() + source)
         digest.update(f"{numba.__version__} {np.__version__}".encode())
         _hash_found.append(digest.hexdigest()[:16])
     return _hash_found[0]
+
+
+def _may_hold_kernels(path: Path, source: bytes) -> bool:
+    return path.parent.name in _KERNEL_PACKAGES or any(mark in source for mark in _MARKS)
 
 
 def _choose_cache_directory() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shmq import jit
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "shmq"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -221,6 +223,17 @@ def decorators(function):
 def marked(tree, mark):
     """The functions of a module that have a mark."""
     return {each.name for each in tree.body if isinstance(each, ast.FunctionDef) and mark in decorators(each)}
+
+
+def test_the_cache_of_kernels_knows_every_module_that_holds_any():
+    """What it does not know may change, and a stale kernel is loaded."""
+    unknown = [
+        module_id(path)
+        for path, tree in TREES.items()
+        if any(marked(tree, mark) for mark in KERNEL_MARKS)
+        and not jit._may_hold_kernels(path, path.read_bytes())
+    ]
+    assert unknown == []
 
 
 def kernels_in_sight(path, kernels):
