@@ -170,8 +170,8 @@ class Delays:
         for number, level in self._levels.items():
             if level.pending or now_ms < level.resume_ms:
                 continue
-            if not level.failed and level.offset == self._max_offset(level):
-                continue  # nothing waits there: the usual case, asked ten times a second
+            if not level.failed and not self._is_waiting(level):
+                continue  # as at most levels, most of the time
             batch = level.failed or self._collect(number, level, now_ms)
             level.failed = []
             level.pending.update(batch)
@@ -191,7 +191,7 @@ class Delays:
     @property
     def is_anything_waiting(self) -> bool:
         """Whether any level has a message that is not known to be delivered."""
-        return any(level.offset != self._max_offset(level) for level in self._levels.values())
+        return any(map(self._is_waiting, self._levels.values()))
 
     def offset(self, number: int) -> int:
         """Return how far a level has come."""
@@ -270,6 +270,9 @@ class Delays:
         if slot == NONE or size_of(record) > self._append_bytes_max:
             return NONE, None
         return slot, record
+
+    def _is_waiting(self, level: _Level) -> bool:
+        return level.offset != self._max_offset(level)
 
     def _max_offset(self, level: _Level) -> int:
         return load_word(max_address(self._queues.address, level.slot))  # pairs with the dispatcher's release

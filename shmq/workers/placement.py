@@ -55,12 +55,13 @@ class Placement:
     def run(self, grounds: Grounds) -> int:
         """Live as this process; return its exit code."""
         cpu = grounds.config.pinned_cpus.get(self.name)
-        if cpu is not None and grounds.config.pins_threads:
+        with_threads = grounds.config.pins_threads
+        if cpu is not None and with_threads:
             os.sched_setaffinity(0, {cpu})  # before any thread of the role's: they stay with it
         take_duty(grounds.paths, self.row)
         runner = Runner(self.name, self.make(grounds), grounds.memory.roster_row(self.row))
         runner.start()
-        if cpu is not None:
+        if cpu is not None and not with_threads:
             os.sched_setaffinity(0, {cpu})  # of this thread alone
         return runner.run()
 
