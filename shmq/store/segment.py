@@ -17,6 +17,7 @@ import numpy as np
 from shmq.errors import StoreError
 from shmq.memory.pages import bring_in_singly, populate_for_writing
 from shmq.memory.syscalls import preallocate
+from shmq.memory.words import load_word
 from shmq.store.new_file import make_file
 from shmq.store.store_files import sync_directory
 
@@ -95,7 +96,7 @@ class Segment:
         if not populate_for_writing(self.address + begin, end - begin):
             # Reading changes nothing under the writer's hands, and brings in what is on disk.
             for at in range(begin, end, mmap.PAGESIZE):
-                _ = self.view[at]
+                load_word(self.address + at)
 
     def __del__(self) -> None:
         self.close()  # who forgets a segment keeps no descriptor

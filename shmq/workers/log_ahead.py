@@ -55,7 +55,7 @@ class LogAhead:
         self._on_ready = on_ready
         self._prepared: queue.SimpleQueue[Segment | StoreError] = queue.SimpleQueue()
         self._event = threading.Event()
-        self._segment: Segment | None = None
+        self._current: tuple[Segment, memoryview] | None = None
         self._next_start = 0
         self._is_asked = False
         self._is_awaited = False
@@ -74,7 +74,10 @@ class LogAhead:
 
     def go_on(self, segment: Segment) -> None:
         """The writer goes on in this file; have the one behind it made."""
-        self._segment = segment
+        self._current = (
+            segment,
+            segment.view[:],
+        )  # the slice keeps the file mapped when it is full and closed
         self._ask(segment.end)
 
     @property
@@ -158,8 +161,8 @@ class LogAhead:
             reached: the log's end.
             bytes_per_second: how fast it has grown of late.
         """
-        segment = self._segment
-        assert segment is not None
+        assert self._current is not None
+        segment, _slice = self._current  # another may be put in its place while we are at this one
         ahead_bytes = min(max(int(AHEAD_SECONDS * bytes_per_second), AHEAD_BYTES_MIN), AHEAD_BYTES_MAX)
         begin = max(self._populated, reached, segment.start)
         end = min(max(reached, segment.start) + ahead_bytes, segment.end)

@@ -1,11 +1,14 @@
 import contextlib
 import os
+import threading
 
 import pytest
 
 from shmq.errors import StoreError
+from shmq.memory.pages import populate_for_writing
 from shmq.ring import doorbell
 from shmq.shared import commit, plan
+from shmq.store import segment as segment_module
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.segment import list_starts
 from shmq.workers.flusher import Flusher
@@ -120,6 +123,24 @@ def test_the_next_file_is_made_ready_and_goes_again_if_it_is_not_needed(ground):
     ground.flusher.retire(segment)
     ground.flusher.stop()
     assert list_starts(ground.paths.commitlog, FILE_BYTES) == [0, FILE_BYTES]
+
+
+def test_a_file_may_be_closed_while_its_pages_are_made_ready(ground, monkeypatch):
+    current, is_entered, is_closed = ground.writer_part.segment, threading.Event(), threading.Event()
+
+    def populate_late(address, size_bytes):
+        if address == current.address:
+            is_entered.set()
+            assert is_closed.wait(30)
+        return populate_for_writing(address, size_bytes)
+
+    monkeypatch.setattr(segment_module, "populate_for_writing", populate_late)
+    ground.start()
+    assert is_entered.wait(30)
+    current.close()
+    is_closed.set()
+    take(ground)
+    ground.flusher.stop()  # an error in the thread fails the test
 
 
 def test_a_next_file_that_is_there_already_is_taken(ground):
