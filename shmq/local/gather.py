@@ -25,9 +25,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from shmq.jit import entry, kernel
+from shmq.memory.atomics import prefetch
 from shmq.memory.block import address_of, equal
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i32, store_native_i64
-from shmq.memory.layout import layout
+from shmq.memory.layout import LINE_BYTES, layout
 from shmq.store import record
 from shmq.store.position import NONE
 from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
@@ -46,6 +47,10 @@ ROW: Final = layout(
     queue_id=(60, "<i4"),
 )
 ROW_SIZE: Final = ROW.itemsize
+
+_AHEAD: Final = 16
+"""So many entries ahead a record's head is fetched: records of one queue lie apart, and each is a line of its own."""
+_HEAD_LINES: Final = 2
 
 TAG_WORDS: Final = 3
 """A wanted tag: its hash, where its text lies, how long that is."""
@@ -91,6 +96,8 @@ def gather(part: Part) -> tuple[int, int]:
     made = 0
     while taken < part.entry_count and made < part.rows_max:
         entry = part.entries + taken * SIZE
+        if taken + _AHEAD < part.entry_count:
+            _expect_record(part, entry + _AHEAD * SIZE)
         position = load_i64(entry + POSITION)
         size = load_i32(entry + RECORD_SIZE)
         if is_message(size):
@@ -115,6 +122,14 @@ def first_file(entries: int, count: int, file_bytes: int) -> int:
             position = load_i64(entry + POSITION)
             return position - position % file_bytes
     return NONE
+
+
+@kernel
+def _expect_record(part: Part, entry: int) -> None:
+    """Ask for the head of an entry's record, wherever it lies."""
+    message = part.log_address + load_i64(entry + POSITION) - part.log_start
+    for line in range(_HEAD_LINES):
+        prefetch(message + LINE_BYTES * line)
 
 
 @kernel

@@ -7,6 +7,7 @@ FUTEX_PRIVATE flag: the word is shared between processes.
 """
 
 import ctypes
+import mmap
 import os
 import platform
 import sys
@@ -31,9 +32,9 @@ NUMBERS: Final = {
         "write": 1,
         "readv": 19,
         "sched_yield": 24,
+        "msync": 26,
         "nanosleep": 35,
         "sendto": 44,
-        "fdatasync": 75,
         "recvfrom": 45,
         "futex": 202,
         "epoll_ctl": 233,
@@ -45,12 +46,12 @@ NUMBERS: Final = {
         "read": 63,
         "write": 64,
         "readv": 65,
-        "fdatasync": 83,
         "futex": 98,
         "nanosleep": 101,
         "sched_yield": 124,
         "sendto": 206,
         "recvfrom": 207,
+        "msync": 227,
     },
 }[platform.machine()]
 """What each call is numbered on this machine; frozen into kernels, whose cache knows the processor."""
@@ -59,7 +60,8 @@ _FUTEX: Final = NUMBERS["futex"]
 _WRITE: Final = NUMBERS["write"]
 _SCHED_YIELD: Final = NUMBERS["sched_yield"]
 _NANOSLEEP: Final = NUMBERS["nanosleep"]
-_FDATASYNC: Final = NUMBERS["fdatasync"]
+_MSYNC: Final = NUMBERS["msync"]
+_MS_SYNC: Final = 4
 _FUTEX_WAIT: Final = 0
 _FUTEX_WAKE: Final = 1
 _CLOCK_MONOTONIC: Final = 1
@@ -211,10 +213,15 @@ def yield_processor() -> None:
     system_call(_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
 
 
-@kernel
-def sync_data(descriptor: int) -> int:
-    """Make what was written to a file durable; 0, or an error number negated."""
-    return system_call(_FDATASYNC, descriptor, 0, 0, 0, 0, 0)
+@entry
+def sync_mapped(address: int, size_bytes: int) -> int:
+    """Make a range durable that was written through a writable mapping; 0, or an error number negated.
+
+    Whole pages of the range alone are written, where `fdatasync` writes every page of the file: also those that were
+    only made ready.
+    """
+    begin = address & -mmap.PAGESIZE
+    return system_call(_MSYNC, begin, address + size_bytes - begin, _MS_SYNC, 0, 0, 0)
 
 
 def set_timer_slack(slack_ns: int) -> None:

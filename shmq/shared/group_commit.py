@@ -10,7 +10,7 @@ The duty (the flush thread's own memory):
     ------  ----  -------------  -----------------------------------------------------------------
          0     8  watermarks     address of the watermarks
          8     8  page           the writer's page
-        16     8  descriptor     of the log's current file
+        16     8  address        where the log's current file is mapped for writing
         24     8  begin          the position of its first byte
         32     8  end            and behind its last
         40     8  listeners      address of the list of those who may wait, see `listeners.py`
@@ -34,7 +34,7 @@ from shmq.jit import entry, kernel
 from shmq.memory.atomics import load_acquire, load_relaxed, store_release
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
-from shmq.memory.syscalls import monotonic_ns, nap, sync_data
+from shmq.memory.syscalls import monotonic_ns, nap, sync_mapped
 from shmq.ring import doorbell
 from shmq.shared.commit import STORE_MS
 from shmq.shared.listeners import wake_for
@@ -44,7 +44,7 @@ LAYOUT: Final = layout(
     144,
     watermarks=(0, "<i8"),
     page=(8, "<i8"),
-    descriptor=(16, "<i8"),
+    address=(16, "<i8"),
     begin=(24, "<i8"),
     end=(32, "<i8"),
     listeners=(40, "<i8"),
@@ -62,7 +62,7 @@ LAYOUT: Final = layout(
 )
 _WATERMARKS: Final = offset_of(LAYOUT, "watermarks")
 _PAGE: Final = offset_of(LAYOUT, "page")
-_DESCRIPTOR: Final = offset_of(LAYOUT, "descriptor")
+_ADDRESS: Final = offset_of(LAYOUT, "address")
 _BEGIN: Final = offset_of(LAYOUT, "begin")
 _FILE_END: Final = offset_of(LAYOUT, "end")
 _LISTENERS: Final = offset_of(LAYOUT, "listeners")
@@ -127,7 +127,8 @@ def _sync(duty: int, flushed: int) -> bool:
     store_ms = load_acquire(load_native_i64(duty + _PAGE) + STORE_MS)  # before the end: it is not newer
     end = min(load_acquire(marks + APPENDED), load_native_i64(duty + _FILE_END))
     begin_ns = monotonic_ns(duty + _CLOCK)
-    result = sync_data(load_native_i64(duty + _DESCRIPTOR))
+    address = load_native_i64(duty + _ADDRESS) + flushed - load_native_i64(duty + _BEGIN)
+    result = sync_mapped(address, end - flushed)
     if result < 0:
         store_native_i64(duty + _ERROR, -result)
         return False

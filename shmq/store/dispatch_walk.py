@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from shmq.jit import entry, kernel
 from shmq.memory.atomics import load_relaxed, prefetch, store_release
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
-from shmq.memory.layout import layout, offset_of
+from shmq.memory.layout import LINE_BYTES, layout, offset_of
 from shmq.store import properties, queue_files, record
 from shmq.store.name_table import find_name, is_name
 from shmq.store.position import NONE
@@ -50,6 +50,9 @@ NOTE_WORDS: Final = 13
 
 AHEAD: Final = 16
 """So many records are read before their entries are written."""
+_LOG_AHEAD_BYTES: Final = 2048
+_LOG_AHEAD_LINES: Final = 4
+"""So far ahead, and so much for each record, the log is fetched: by itself the processor stops at the end of a page."""
 
 FOUND_LAYOUT: Final = layout(32, size=(0, "<i8"), slot=(8, "<i8"), offset=(16, "<i8"), tag_hash=(24, "<i8"))
 _SIZE_AT: Final = offset_of(FOUND_LAYOUT, "size")
@@ -151,6 +154,8 @@ def _read_ahead(places: Places, address: int, readable_bytes: int, budget_bytes:
     count = 0
     while count < AHEAD and at < readable_bytes and at < budget_bytes:
         message = address + at
+        for line in range(_LOG_AHEAD_LINES):
+            prefetch(message + _LOG_AHEAD_BYTES + LINE_BYTES * line)
         left_bytes = readable_bytes - at
         if left_bytes < record.BLANK_BYTES_MIN:
             return count, INVALID

@@ -16,7 +16,7 @@ import numpy as np
 
 from shmq.errors import StoreError
 from shmq.memory.pages import bring_in_singly, populate_for_writing
-from shmq.memory.syscalls import preallocate
+from shmq.memory.syscalls import preallocate, sync_mapped
 from shmq.memory.words import load_word
 from shmq.store.new_file import make_file
 from shmq.store.store_files import sync_directory
@@ -42,6 +42,7 @@ class Segment:
         self.start = start
         self.size_bytes = os.fstat(descriptor).st_size
         self.end = start + self.size_bytes
+        self._is_writable = writable
         self.descriptor = -1  # until everything is in place
         protection = mmap.PROT_READ | mmap.PROT_WRITE if writable else mmap.PROT_READ
         self._mapping = mmap.mmap(descriptor, self.size_bytes, prot=protection)
@@ -97,6 +98,24 @@ class Segment:
             # Reading changes nothing under the writer's hands, and brings in what is on disk.
             for at in range(begin, end, mmap.PAGESIZE):
                 load_word(self.address + at)
+
+    def sync(self, offset_bytes: int, size_bytes: int) -> None:
+        """Make a range durable, whoever wrote it.
+
+        Pages beyond it that were made ready for writing are dirty as well, and are left alone: each would be written
+        as zeros, and would have to be made ready again.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if not self._is_writable:
+            os.fdatasync(
+                self.descriptor
+            )  # the system syncs no mapping of a file that is open for reading only
+            return
+        result = sync_mapped(self.address + offset_bytes, size_bytes)
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
 
     def __del__(self) -> None:
         self.close()  # who forgets a segment keeps no descriptor

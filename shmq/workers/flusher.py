@@ -175,7 +175,7 @@ class Flusher:
     def _flush_groups(self, until_ns: int) -> None:
         """Let the kernel sync groups in the current file."""
         duty, segment = self._duty, self._segments[-1]
-        duty["descriptor"], duty["begin"], duty["end"] = segment.descriptor, segment.start, segment.end
+        duty["address"], duty["begin"], duty["end"] = segment.address, segment.start, segment.end
         is_idle = self._memory.watermarks.appended == self._memory.watermarks.flushed
         duty["until_ns"] = max(until_ns, time.monotonic_ns() + (IDLE_NS if is_idle else CHECKPOINT_NS))
         self._listeners.wake(

@@ -1,6 +1,7 @@
 """The loop that syncs groups: what it syncs, whom it wakes, when it gives way to Python."""
 
-import os
+import errno
+import mmap
 import threading
 from itertools import count
 
@@ -14,6 +15,8 @@ from shmq.shared import commit, group_commit, listeners
 from shmq.store import watermarks
 
 FAR_NS = 1 << 62
+FILE_BYTES = 1 << 20
+UNMAPPED = 1 << 12  # the system maps nothing there: it cannot be synced
 BELLS = 4  # the flush thread's, the dispatcher's, a worker's, a stranger's
 NOTHING_MS, STORE_MS = 0, 77
 
@@ -30,13 +33,15 @@ class Ground:
             doorbell.initialise(bell)
         self.told = np.array(self.bells[2:], dtype=np.int64)
         self.listeners = np.array((address_of(self.told), 2, 1), dtype=listeners.LAYOUT)
-        self.file = path.open("w+b")
+        with path.open("w+b") as file:
+            file.truncate(FILE_BYTES)
+            self.mapping = mmap.mmap(file.fileno(), FILE_BYTES)
         self.duty = np.zeros((), dtype=group_commit.LAYOUT)
         given = {
             "watermarks": self.marks,
             "page": base,
-            "descriptor": self.file.fileno(),
-            "end": 1 << 20,
+            "address": address_of(np.frombuffer(self.mapping, dtype=np.uint8)),
+            "end": FILE_BYTES,
             "listeners": int(self.listeners.ctypes.data),
             "dispatcher_bell": self.bells[1],
             "bell": self.bells[0],
@@ -65,7 +70,7 @@ class Ground:
 def ground(tmp_path):
     made = Ground(tmp_path / "log")
     yield made
-    made.file.close()
+    made.mapping.close()
 
 
 def finish(ground, thread):
@@ -107,20 +112,17 @@ def test_who_wants_no_such_news_is_not_woken(ground):
 
 
 def test_a_sync_that_fails_says_why_and_moves_nothing(ground):
-    read_end, write_end = os.pipe()
-    ground.duty["descriptor"] = write_end
+    ground.duty["address"] = UNMAPPED
     ground.append_to(500)
     group_commit.flush_groups(ground.at)
-    assert ground.duty["error"] != 0
+    assert ground.duty["error"] == errno.ENOMEM
     assert ground.flushed == 0
-    os.close(read_end)
-    os.close(write_end)
 
 
 def test_it_ends_where_the_file_does(ground):
-    ground.append_to((1 << 20) + 700)
+    ground.append_to(FILE_BYTES + 700)
     group_commit.flush_groups(ground.at)
-    assert ground.flushed == 1 << 20
+    assert ground.flushed == FILE_BYTES
 
 
 def test_a_range_that_begins_in_another_file_is_pythons(ground):

@@ -1,12 +1,15 @@
+import errno
 import os
 from contextlib import closing
 
 import pytest
 
 from shmq.errors import StoreError
+from shmq.memory.layout import offset_of
 from shmq.memory.words import load_word, store_word
 from shmq.ring import spsc
-from shmq.shared import header, plan, roster, submission
+from shmq.shared import group_commit, header, plan, roster, submission
+from shmq.store import segment
 from shmq.store.watermarks import APPENDED, DISPATCHED
 from tests.support.resting import FOR_LONG_NS, resting
 from tests.support.waiting import eventually
@@ -210,11 +213,17 @@ def test_without_room_for_a_file_messages_are_refused_until_there_is(ground):
     assert [each.position for each in ground.stored()] == [0, FILE_BYTES]
 
 
-def test_after_a_failed_sync_nothing_is_taken_any_more(tmp_path):
+def test_after_a_failed_sync_nothing_is_taken_any_more(tmp_path, monkeypatch):
+    flush_groups, address = group_commit.flush_groups, offset_of(group_commit.LAYOUT, "address")
+
+    def flush_what_is_not_mapped(duty):
+        store_word(duty + address, 4096)
+        flush_groups(duty)
+
+    monkeypatch.setattr(segment, "sync_mapped", lambda *_: -errno.EIO)
+    monkeypatch.setattr(group_commit, "flush_groups", flush_what_is_not_mapped)
     ground = WriterGround(tmp_path, flush_disk_type="SYNC_FLUSH")
     with started(ground) as writer:
-        read_end, write_end = os.pipe()
-        os.dup2(write_end, writer._segment.descriptor)  # nothing that can be synced
         ground.submit(message(body=b"lost, perhaps"))
         writer.do_work(0)
         turn_until(writer, lambda: writer._flusher.failure)
@@ -223,8 +232,6 @@ def test_after_a_failed_sync_nothing_is_taken_any_more(tmp_path):
         assert [each.status for each in ground.completions()] == [STORED, UNAVAILABLE]
         assert ground.memory.watermarks.flushed == 0
         assert len(ground.stored()) == 1
-    os.close(read_end)
-    os.close(write_end)
 
 
 def test_without_its_flush_thread_the_writer_ends(ground):

@@ -46,8 +46,10 @@ def ground(tmp_path):
 def test_the_next_file_is_told_of_when_it_is_waited_for(ground):
     assert ground.ahead.take_next(0) is None  # nobody makes it yet
     ground.ahead.start(ground.segment)
-    assert ground.take().start == FILE_BYTES
-    assert not ground.ready.is_set()
+    assert ground.ready.wait(30)
+    found = ground.ahead.take_next(FILE_BYTES)
+    assert found is not None
+    assert found.start == FILE_BYTES
 
 
 def test_a_file_that_cannot_be_made_is_an_error_and_is_tried_again(ground):
