@@ -171,6 +171,10 @@ class Routes:
         """Return the members that have been silent for longer than their lease."""
         return [key for key, lease in self.live.items() if lease.updated_ms + lease.lease_ms < now_ms]
 
+    def next_end_ms(self) -> int | None:
+        """Return when the first lease ends, if none is renewed; None without members."""
+        return min((lease.updated_ms + lease.lease_ms for lease in self.live.values()), default=None)
+
     def members_on(self, channel_id: int) -> list[BrokerKey]:
         """Return the members that registered on a connection."""
         return [key for key, lease in self.live.items() if lease.channel_id == channel_id]

@@ -181,6 +181,7 @@ class Supervisor:
         deadline_ns = time.monotonic_ns() + self._config.stop_timeout_ms * 1_000_000
         while self._children.running:
             self._wait()
+            self._children.tell(signal.SIGTERM)  # one that came just before a rest is heeded only behind it
             if self._children.reap(time.monotonic_ns(), restart=False):
                 self._ring_all()  # who waited for them to end may go on
             forced = self._take_stop_signal()

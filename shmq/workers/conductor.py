@@ -53,6 +53,10 @@ from shmq.workers.sockets import SocketServer
 
 LETTERS_PER_ROUND: Final = 256
 EXPIRE_MS: Final = 10_000
+ALONE_AFTER_MS: Final = 10_000
+"""After so long without a client, a session or a request it is alone: nobody changes what it looks at now and then."""
+ALONE_MS: Final = 60_000
+"""So often it looks then."""
 SAVE_AGAIN_MS: Final = 1000
 FAREWELL_PATIENCE_MS: Final = 1500
 GATHER_MS: Final = 2000
@@ -88,6 +92,8 @@ class Conductor:
         self._saved: dict[DocumentName, Any] = {}
         self._save_again_ms = 0
         self._agenda = Agenda()
+        self._heard_ms = 0
+        self._is_alone = True
         self._is_stopping = False
         self._farewell_by_ms = 0
         self._unannounced = set(workers)
@@ -118,9 +124,7 @@ class Conductor:
         now_ms = wall_ms()
         self._delivering = Delivering(self._state.delays, self._appender, wall_ms)
         self._agenda.enter(self._delivering.look, now_ms)
-        self._agenda.enter(self._save_offsets, now_ms + config.consumer_offset_flush_interval_ms)
-        self._agenda.enter(self._save_delays, now_ms + config.delay_offset_flush_interval_ms)
-        self._agenda.enter(self._expire, now_ms + EXPIRE_MS)
+        self._enter_rounds(now_ms)
         self._gather_by_ms = now_ms + GATHER_MS
         for inbox, outbox in zip(self._inboxes, self._outboxes, strict=True):
             inbox.skip_all()  # whoever sent that will be asked to say it again
@@ -148,6 +152,7 @@ class Conductor:
         work += 0 if self._is_stopping else done
         work += self._registering.poll(now_ms)
         work += self._desks.poll(now_ms)
+        self._note_company(now_ms)
         self._perform_effects()
         for outbox in self._outboxes:
             outbox.flush()
@@ -224,6 +229,7 @@ class Conductor:
             case _ if not self._epochs[worker]:
                 return  # it was for a predecessor of ours, and will be said again
             case Kind.REQUEST | Kind.ANNOUNCE:
+                self._heard_ms = now_ms
                 connection, peer, frame = unpack_request(letter.payload)
                 channel = Channel(worker, self._epochs[worker], connection)
                 serial = letter.tag if letter.kind == Kind.REQUEST else None
@@ -231,6 +237,7 @@ class Conductor:
             case Kind.ANNOUNCED:
                 self._unannounced.discard(worker)
             case Kind.ASK:
+                self._heard_ms = now_ms
                 answered = handle_question(self._state, orjson.loads(letter.payload), now_ms)
                 self._perform_effects()
                 outbox.post(Kind.ANSWERED, letter.tag, [orjson.dumps(tuple(answered))])
@@ -354,16 +361,35 @@ class Conductor:
     def _save_offsets(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
         self._unsaved.add(DocumentName.CONSUMER_OFFSETS)
         self._save()
-        return self._config.consumer_offset_flush_interval_ms
+        return self._seldom(self._config.consumer_offset_flush_interval_ms)
 
     def _save_delays(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
         self._unsaved.add(DocumentName.DELAY_OFFSETS)
         self._save()
-        return self._config.delay_offset_flush_interval_ms
+        return self._seldom(self._config.delay_offset_flush_interval_ms)
 
     def _expire(self, now_ms: int) -> int:
         self._state.expire(now_ms)
-        return EXPIRE_MS
+        return self._seldom(EXPIRE_MS)
+
+    def _enter_rounds(self, now_ms: int) -> None:
+        """Have done what is done in rounds, as often as is set."""
+        self._agenda.enter(self._save_offsets, now_ms + self._config.consumer_offset_flush_interval_ms)
+        self._agenda.enter(self._save_delays, now_ms + self._config.delay_offset_flush_interval_ms)
+        self._agenda.enter(self._expire, now_ms + EXPIRE_MS)
+
+    def _seldom(self, interval_ms: int) -> int:
+        """The interval, or a longer one where nobody is there who could change anything."""
+        return max(interval_ms, ALONE_MS) if self._is_alone else interval_ms
+
+    def _note_company(self, now_ms: int) -> None:
+        """Look whether anybody is there."""
+        was_alone, clients = self._is_alone, self._state.clients
+        if clients.producers or clients.consumers or self._desks.is_anybody_attached:
+            self._heard_ms = now_ms
+        self._is_alone = now_ms - self._heard_ms >= ALONE_AFTER_MS
+        if was_alone and not self._is_alone:
+            self._enter_rounds(now_ms)
 
     def _topics_of(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion]:
         topics = self._state.topics

@@ -11,7 +11,7 @@ from shmq.broker.outcome import Append, Appended, Outcome
 from shmq.workers.appending import Appender
 
 LOOK_MS: Final = 100
-QUIET_MS: Final = 10_000
+QUIET_MS: Final = 60_000
 
 
 class Delivering:

@@ -33,6 +33,8 @@ from shmq.workers.runner import row_alive
 
 TIMER_SLACK_NS: Final = 1000
 """So exact are its naps."""
+RETRY_NS: Final = 1_000_000_000
+"""So long after it could not dispatch, as on a full disk, it tries again."""
 
 
 class Dispatcher:
@@ -110,7 +112,7 @@ class Dispatcher:
         if self._problem:
             bell = self._memory.bell(plan.BELL_DISPATCHER)
             doorbell.will_sleep(bell)
-            doorbell.sleep(bell, timeout_ns)
+            doorbell.sleep(bell, min(timeout_ns, RETRY_NS))
             return
         self._show_log()
         self._readers.refresh()
@@ -192,6 +194,7 @@ class Dispatcher:
             except OSError as error:
                 # What was not written may be lost: the checkpoint stays, and recovery builds the queues again.
                 self._sync_failure = f"queue files could not be synced: {error}"
+                self.wake()
                 return
             if store_ms > self._memory.watermarks.queues_ms:
                 self._memory.watermarks.move(QUEUES_MS, store_ms)

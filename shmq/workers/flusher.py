@@ -39,7 +39,8 @@ from shmq.workers.log_ahead import LogAhead
 
 PAGE_BYTES: Final = 4096
 CHECKPOINT_NS: Final = 1_000_000_000
-IDLE_NS: Final = 5_000_000_000
+IDLE_NS: Final = 60_000_000_000
+"""So long it sleeps when all is flushed and vouched for, unless the writer wakes it."""
 TIMER_SLACK_NS: Final = 1000
 """So exact are the naps in which a group is waited for."""
 
@@ -76,8 +77,9 @@ class Flusher:
         self._duty = np.zeros((), dtype=group_commit.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
         self._flushed_ms = 0
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
+        self._vouched = (0, 0)
+        self._stopping = self._has_ended = False
+        self._thread = threading.Thread(target=self._live, name="flush", daemon=True)
 
     def start(self, segment: Segment) -> None:
         """Begin, with the file that the writer appends to; what lies before it unflushed is opened too."""
@@ -93,7 +95,7 @@ class Flusher:
     @property
     def is_running(self) -> bool:
         """Whether the threads are there; they end only when told to, or by an error that nobody foresaw."""
-        return self._thread.is_alive() and self._ahead.is_running
+        return self._thread.is_alive() and not self._has_ended and self._ahead.is_running
 
     def wake(self) -> None:
         """Have it look at `appended` now."""
@@ -135,13 +137,22 @@ class Flusher:
         self._ahead.stop()
         self._checkpoint.close()
 
+    def _live(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._has_ended = True
+            self._tell_writer()  # which may be asleep for long, and must not live without us
+
     def _run(self) -> None:
         set_timer_slack(TIMER_SLACK_NS)
         interval_ns = self._config.flush_interval_ms * 1_000_000
         thorough_ns = self._config.flush_thorough_interval_ms * 1_000_000
         thorough_at = checkpoint_at = time.monotonic_ns()
-        while not self._stopping:
+        while True:
             store_word(self._duty_at + group_commit.WANTED, 0)  # before anything is looked at
+            if self._stopping:
+                break
             now = time.monotonic_ns()
             least_pages = 0 if self._is_sync or now >= thorough_at else self._config.flush_least_pages
             if not least_pages:
@@ -169,7 +180,7 @@ class Flusher:
         if load_word(self._duty_at + group_commit.WANTED) or (is_idle and marks.appended != marks.flushed):
             doorbell.is_awake(self._bell)
         else:
-            doorbell.sleep(self._bell, IDLE_NS if is_idle else interval_ns)
+            doorbell.sleep(self._bell, self._idle_ns if is_idle else interval_ns)
         doorbell.want(self._bell, 0)
 
     def _flush_groups(self, until_ns: int) -> None:
@@ -177,7 +188,7 @@ class Flusher:
         duty, segment = self._duty, self._segments[-1]
         duty["address"], duty["begin"], duty["end"] = segment.address, segment.start, segment.end
         is_idle = self._memory.watermarks.appended == self._memory.watermarks.flushed
-        duty["until_ns"] = max(until_ns, time.monotonic_ns() + (IDLE_NS if is_idle else CHECKPOINT_NS))
+        duty["until_ns"] = max(until_ns, time.monotonic_ns() + (self._idle_ns if is_idle else CHECKPOINT_NS))
         self._listeners.wake(
             doorbell.FLUSHED
         )  # who came lately is in nobody's list: what it waits for may be there
@@ -186,6 +197,12 @@ class Flusher:
         self._flushed_ms = int(duty["store_ms"]) or self._flushed_ms
         if duty["error"]:
             self._fail(f"cannot sync {segment.path}: {os.strerror(int(duty['error']))}")
+
+    @property
+    def _idle_ns(self) -> int:
+        """How long to sleep while nothing is appended: not for long before the checkpoint says all that it will."""
+        is_vouched = self._vouched == (self._flushed_ms, self._memory.watermarks.queues_ms)
+        return IDLE_NS if is_vouched or not self._flushed_ms else CHECKPOINT_NS
 
     def _prepare_duty(self) -> None:
         memory, duty = self._memory, self._duty
@@ -227,15 +244,17 @@ class Flusher:
         if self.failure or not self._flushed_ms:
             return
         marks = self._memory.watermarks
+        flushed_ms, queues_ms = self._flushed_ms, marks.queues_ms
         try:
             self._checkpoint.write(
                 replace(
                     self._checkpoint.read(),
-                    log_timestamp_ms=self._flushed_ms,
-                    queues_timestamp_ms=marks.queues_ms,
+                    log_timestamp_ms=flushed_ms,
+                    queues_timestamp_ms=queues_ms,
                     confirmed_position=marks.flushed,
                 )
             )
+            self._vouched = (flushed_ms, queues_ms)
         except StoreError as error:
             self._log.error("the checkpoint stays as it was", reason=str(error))
 

@@ -24,7 +24,7 @@ from shmq.workers.letters import Inbox, Kind, Outbox
 LETTERS_PER_ROUND: Final = 16
 TEND_MS: Final = 500
 TEND_SOON_MS: Final = 5
-TEND_SELDOM_MS: Final = 10_000
+TEND_SELDOM_MS: Final = 60_000
 LISTEN_NS: Final = 60_000_000_000
 
 
@@ -68,6 +68,11 @@ class LocalDesks:
         if self._attached.has_changed:
             return False
         return all(desk.inbox.is_empty for desk in self._desks.values())
+
+    @property
+    def is_anybody_attached(self) -> bool:
+        """Whether a process has a session."""
+        return bool(self._desks)
 
     def wait_ms(self, now_ms: int, timeout_ms: int) -> int:
         """How long the conductor may sleep, at most a time."""
@@ -152,8 +157,10 @@ class LocalDesks:
 
     def _listen(self) -> None:
         """The thread: pass knocks on."""
-        while not self._is_closing:
+        while True:
             doorbell.will_sleep(self._bell)
+            if self._is_closing:  # looked at behind the announcement: its ring may have come before
+                return
             os.eventfd_write(
                 self._bell_descriptor, 1
             )  # from here on a knock is seen: have everything looked at

@@ -33,6 +33,8 @@ from shmq.workers.serving import Client, Service
 
 LETTERS_PER_ROUND: Final = 256
 HOUSEKEEPING_MS: Final = 1000
+IDLE_LOOKS: Final = 4
+"""So often, in the time after which a connection is idle, a worker that sleeps gets up to look for one."""
 BACKLOG_MAX: Final = 1024
 STOP_PATIENCE_MS: Final = 3000
 FULL_RING_WAIT_MS: Final = 1
@@ -145,6 +147,8 @@ class NetworkWorker:
         timeout_ms = timeout_ns // 1_000_000 if self._appender.is_idle else 0
         if self._appender.is_full:  # no bell is rung when there is room again
             timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
+        if self._server.has_connections:
+            timeout_ms = min(timeout_ms, self._config.connection_idle_ms // IDLE_LOOKS)
         timeout_ms = self._service.parking.wait_ms(wall_ms(), timeout_ms)
         self._frames += self._server.poll(timeout_ms)
 

@@ -123,6 +123,11 @@ class ReactorServer:
         return tuple(self._by_index.values())
 
     @property
+    def has_connections(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._by_index)
+
+    @property
     def output_bytes(self) -> int:
         """Bytes that wait for peers to read, in all."""
         return reactor_rows.output_bytes_of_all(self.state)

@@ -32,7 +32,9 @@ from shmq.workers.sockets import BufferedConnection, SocketServer
 
 SCAN_INTERVAL_MS: Final = 5000
 STOP_PATIENCE_NS: Final = 1_000_000_000  # for answers that wait to be read
-REST_NS_MAX: Final = 1_000_000_000
+REST_NS_MAX: Final = 60_000_000_000
+IDLE_LOOKS: Final = 4
+"""So often, in the time after which a connection is idle, it is looked for."""
 LIMITS: Final = Limits(
     frame_bytes_max=FRAME_BYTES_MAX, output_bytes_max=64 << 20, connections_max=10_000, idle_ms=120_000
 )
@@ -119,8 +121,10 @@ class Registrar:
             self._naming.channel_closed(connection.id, now_ms)
         self._server.closed.clear()
         if now_ms >= self._scan_at_ms:
-            self._scan_at_ms = now_ms + self._naming.settings.scan_interval_ms
             self._scan(now_ms)
+            self._scan_at_ms = self._next_scan_ms(now_ms, self._settings.limits.idle_ms // IDLE_LOOKS)
+        elif frames:
+            self._scan_at_ms = min(self._scan_at_ms, self._next_scan_ms(now_ms, self._scan_at_ms - now_ms))
         self._pusher.offer(self._naming.pushes, now_ms)
         self._naming.pushes.clear()
         self._pusher.push(now_ms)
@@ -182,6 +186,12 @@ class Registrar:
             self._document.persist(self._naming.kv.render())
         except StoreError as error:
             self._log.error("configuration not saved", reason=str(error))
+
+    def _next_scan_ms(self, now_ms: int, latest_ms: int) -> int:
+        """When to look again: when the first lease ends, or after a time; but not more often than is set."""
+        end_ms = self._naming.routes.next_end_ms()
+        due_ms = now_ms + latest_ms if end_ms is None else min(now_ms + latest_ms, end_ms + 1)
+        return max(due_ms, now_ms + self._naming.settings.scan_interval_ms)
 
     def _scan(self, now_ms: int) -> None:
         for channel_id in self._naming.expire(now_ms):

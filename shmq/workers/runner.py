@@ -20,8 +20,13 @@ HEEDED_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 """What a role's process may be sent at any time; whoever forks it holds them back until run() can heed them."""
 REST_NS_MIN: Final = 250_000_000
 """A role that is busy in a kernel heeds signals after its rest, so late; one that sleeps is woken by them."""
-REST_NS_MAX: Final = 8_000_000_000
-"""Each rest that ends for nothing costs an idle machine: while they are quiet they grow."""
+REST_NS_MAX: Final = 64_000_000_000
+"""Each rest that ends for nothing costs an idle machine: while they are quiet they grow.
+
+A signal that comes in the microseconds between the last look and the sleep is heeded behind it, or with the next one:
+the supervisor repeats the SIGTERM of a stop.
+"""
+REST_GROWTH: Final = 4
 STOPPING_REST_NS: Final = 10_000_000
 """Nobody announces that he has ended, so who waits for others' ends looks."""
 QUIET_PART: Final = 50
@@ -74,7 +79,7 @@ class Runner:
                 worked_ns = time.thread_time_ns()
                 self._role.rest(STOPPING_REST_NS if stopping else rest_ns)
                 is_quiet = (time.thread_time_ns() - worked_ns) * QUIET_PART < rest_ns
-                rest_ns = min(2 * rest_ns, REST_NS_MAX) if is_quiet else REST_NS_MIN
+                rest_ns = min(REST_GROWTH * rest_ns, REST_NS_MAX) if is_quiet else REST_NS_MIN
         self._is_turning = False
         self._role.close()
         self._log.debug("stopped")

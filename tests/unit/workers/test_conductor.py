@@ -10,7 +10,8 @@ from shmq.broker.questions import ask_group
 from shmq.memory.block import address_of
 from shmq.shared import plan, roster
 from shmq.store.store_files import StorePaths
-from shmq.workers.conductor import Conductor
+from shmq.workers import conductor as conductor_module
+from shmq.workers.conductor import ALONE_AFTER_MS, ALONE_MS, Conductor
 from shmq.workers.letters import Inbox, Kind, Outbox
 from tests.support.ports import free_port
 from tests.support.writer_ground import WriterGround
@@ -124,3 +125,30 @@ def test_a_document_that_cannot_be_saved_is_tried_again_later(ground):
     ground.conductor.stop()  # does not wait for the time to come
     ground.conductor.do_work(0)
     assert "readers" in path.read_text()
+
+
+def test_while_nobody_is_there_it_looks_seldom(tmp_path, monkeypatch):
+    clock = [1_000_000]
+    monkeypatch.setattr(conductor_module, "wall_ms", lambda: clock[0])
+    ground = Ground(tmp_path)
+    conductor, interval_ms = ground.conductor, ground.config.consumer_offset_flush_interval_ms
+    conductor.start()
+    for number, outbox in enumerate((ground.outbox, ground.outbox_of(1))):
+        outbox.post(Kind.HELLO, number + 1)
+        outbox.post(Kind.ANNOUNCED, number + 1)
+
+    def wait_ms():
+        conductor.do_work(0)
+        return conductor._agenda.wait_ms(clock[0], ALONE_MS)
+
+    assert wait_ms() <= interval_ms
+    clock[0] += ALONE_AFTER_MS
+    wait_ms()
+    clock[0] += 1
+    assert wait_ms() > interval_ms
+    ground.outbox.post(Kind.ASK, 7, [orjson.dumps(ask_group("readers"))])
+    assert wait_ms() <= interval_ms  # who asks may change something
+    clock[0] += ALONE_AFTER_MS - 1
+    assert wait_ms() <= interval_ms
+    conductor.close()
+    os.close(ground.bell)

@@ -11,6 +11,7 @@ from shmq.shared import commit, plan
 from shmq.store import segment as segment_module
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.segment import list_starts
+from shmq.workers import flusher, log_ahead
 from shmq.workers.flusher import Flusher
 from tests.support.writer_ground import WriterGround, message, message_of_size
 from tests.support.writer_lives import NOW_MS, BareWriter
@@ -36,6 +37,7 @@ class Ground(WriterGround):
             self.submit(message_of_size(size_bytes) if size_bytes else message())
             while self.writer_part.turn() != commit.IDLE:
                 continue
+            doorbell.ring_for(self.memory.bell(plan.BELL_FLUSHER), doorbell.APPENDED)
 
     @property
     def marks(self):
@@ -212,3 +214,18 @@ def test_a_failed_sync_is_final(tmp_path, monkeypatch):
     assert "cannot sync" in ground.flusher.failure
     assert ground.marks.flushed == 0
     assert read_checkpoint(ground.paths.checkpoint).log_timestamp_ms == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("part", ["flusher.flush_range", "log_ahead.store_word"])
+def test_a_thread_that_ends_by_an_error_wakes_the_writer(ground, monkeypatch, part):
+    module, name = part.split(".")
+    monkeypatch.setattr({"flusher": flusher, "log_ahead": log_ahead}[module], name, lambda *_: 1 / 0)
+    ground.sleep_at(plan.BELL_WRITER)
+    ground.append(300)
+    ground.start()
+    while ground.is_asleep(plan.BELL_WRITER):
+        doorbell.sleep(ground.memory.bell(plan.BELL_WRITER), 30_000_000_000)
+    assert ground.flusher.has_news
+    assert not ground.flusher.is_running
+    ground.flusher.stop()
