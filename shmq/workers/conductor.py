@@ -41,7 +41,7 @@ from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command, Encoding, decode, encode
 from shmq.wire.frame import Frame
 from shmq.wire.topic_bodies import TopicConfig
-from shmq.workers.agenda import Agenda
+from shmq.workers.agenda import Agenda, Company
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits
 from shmq.workers.delivering import Delivering
@@ -53,10 +53,8 @@ from shmq.workers.sockets import SocketServer
 
 LETTERS_PER_ROUND: Final = 256
 EXPIRE_MS: Final = 10_000
-ALONE_AFTER_MS: Final = 10_000
-"""After so long without a client, a session or a request it is alone: nobody changes what it looks at now and then."""
-ALONE_MS: Final = 60_000
-"""So often it looks then."""
+FULL_RING_WAIT_MS: Final = 1
+"""No bell is rung when there is room again for a letter to a worker."""
 SAVE_AGAIN_MS: Final = 1000
 FAREWELL_PATIENCE_MS: Final = 1500
 GATHER_MS: Final = 2000
@@ -92,8 +90,7 @@ class Conductor:
         self._saved: dict[DocumentName, Any] = {}
         self._save_again_ms = 0
         self._agenda = Agenda()
-        self._heard_ms = 0
-        self._is_alone = True
+        self._company = Company()
         self._is_stopping = False
         self._farewell_by_ms = 0
         self._unannounced = set(workers)
@@ -152,7 +149,10 @@ class Conductor:
         work += 0 if self._is_stopping else done
         work += self._registering.poll(now_ms)
         work += self._desks.poll(now_ms)
-        self._note_company(now_ms)
+        clients = self._state.clients
+        is_anybody_there = bool(clients.producers or clients.consumers or self._desks.is_anybody_attached)
+        if self._company.came(now_ms, is_anybody_there=is_anybody_there):
+            self._enter_rounds(now_ms)
         self._perform_effects()
         for outbox in self._outboxes:
             outbox.flush()
@@ -168,6 +168,10 @@ class Conductor:
         is_idle = self._appender.is_idle and self._desks.is_idle and not self._delivering.is_roused
         if is_idle and all(inbox.is_empty for inbox in self._inboxes):
             timeout_ms = self._agenda.wait_ms(now_ms, timeout_ms)
+            if self._unsaved:
+                timeout_ms = max(0, min(timeout_ms, self._save_again_ms - now_ms))
+            if any(outbox.backlog for outbox in self._outboxes):
+                timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
             timeout_ms = self._desks.wait_ms(now_ms, self._registering.wait_ms(now_ms, timeout_ms))
             self._server.poll(timeout_ms, wall_ms)
         doorbell.is_awake(self._bell)
@@ -229,7 +233,7 @@ class Conductor:
             case _ if not self._epochs[worker]:
                 return  # it was for a predecessor of ours, and will be said again
             case Kind.REQUEST | Kind.ANNOUNCE:
-                self._heard_ms = now_ms
+                self._company.hear(now_ms)
                 connection, peer, frame = unpack_request(letter.payload)
                 channel = Channel(worker, self._epochs[worker], connection)
                 serial = letter.tag if letter.kind == Kind.REQUEST else None
@@ -237,7 +241,7 @@ class Conductor:
             case Kind.ANNOUNCED:
                 self._unannounced.discard(worker)
             case Kind.ASK:
-                self._heard_ms = now_ms
+                self._company.hear(now_ms)
                 answered = handle_question(self._state, orjson.loads(letter.payload), now_ms)
                 self._perform_effects()
                 outbox.post(Kind.ANSWERED, letter.tag, [orjson.dumps(tuple(answered))])
@@ -361,35 +365,22 @@ class Conductor:
     def _save_offsets(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
         self._unsaved.add(DocumentName.CONSUMER_OFFSETS)
         self._save()
-        return self._seldom(self._config.consumer_offset_flush_interval_ms)
+        return self._company.pace(self._config.consumer_offset_flush_interval_ms)
 
     def _save_delays(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
         self._unsaved.add(DocumentName.DELAY_OFFSETS)
         self._save()
-        return self._seldom(self._config.delay_offset_flush_interval_ms)
+        return self._company.pace(self._config.delay_offset_flush_interval_ms)
 
     def _expire(self, now_ms: int) -> int:
         self._state.expire(now_ms)
-        return self._seldom(EXPIRE_MS)
+        return self._company.pace(EXPIRE_MS)
 
     def _enter_rounds(self, now_ms: int) -> None:
         """Have done what is done in rounds, as often as is set."""
         self._agenda.enter(self._save_offsets, now_ms + self._config.consumer_offset_flush_interval_ms)
         self._agenda.enter(self._save_delays, now_ms + self._config.delay_offset_flush_interval_ms)
         self._agenda.enter(self._expire, now_ms + EXPIRE_MS)
-
-    def _seldom(self, interval_ms: int) -> int:
-        """The interval, or a longer one where nobody is there who could change anything."""
-        return max(interval_ms, ALONE_MS) if self._is_alone else interval_ms
-
-    def _note_company(self, now_ms: int) -> None:
-        """Look whether anybody is there."""
-        was_alone, clients = self._is_alone, self._state.clients
-        if clients.producers or clients.consumers or self._desks.is_anybody_attached:
-            self._heard_ms = now_ms
-        self._is_alone = now_ms - self._heard_ms >= ALONE_AFTER_MS
-        if was_alone and not self._is_alone:
-            self._enter_rounds(now_ms)
 
     def _topics_of(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion]:
         topics = self._state.topics

@@ -24,7 +24,8 @@ from shmq.workers.letters import Inbox, Kind, Outbox
 LETTERS_PER_ROUND: Final = 16
 TEND_MS: Final = 500
 TEND_SOON_MS: Final = 5
-TEND_SELDOM_MS: Final = 60_000
+TEND_SELDOM_MS: Final = 30_000
+FULL_RING_WAIT_MS: Final = 20  # a stranger may read its answers late, or never
 LISTEN_NS: Final = 60_000_000_000
 
 
@@ -78,6 +79,8 @@ class LocalDesks:
         """How long the conductor may sleep, at most a time."""
         if self._file is None:
             return timeout_ms
+        if any(desk.outbox.backlog for desk in self._desks.values()):
+            timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
         return max(0, min(timeout_ms, self._tend_at_ms - now_ms))
 
     def poll(self, now_ms: int) -> int:
@@ -135,11 +138,12 @@ class LocalDesks:
         with file.locked() as is_held:
             if not is_held:
                 return TEND_SOON_MS
-            before = self._table.changes
             for session in tend(self._table, self._is_drained, self._free):
                 self._log.warning("a local session's process is gone", session=session)
-            if self._table.changes != before:
-                doorbell.ring_bell(self._memory.bell(plan.BELL_WRITER))  # which must heed it
+            if self._table.heeded != self._table.changes:
+                doorbell.ring_bell(
+                    self._memory.bell(plan.BELL_WRITER)
+                )  # before it has heeded that, nothing is freed
         free = len(self._table.in_state((FREE,)))
         if free == self._table.count:
             return TEND_SELDOM_MS  # whoever comes changes that, and is seen

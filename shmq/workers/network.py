@@ -145,7 +145,7 @@ class NetworkWorker:
             dispatched = self._dispatched_seen
         self._server.want(news, self._appender.wanted_flushed, dispatched)
         timeout_ms = timeout_ns // 1_000_000 if self._appender.is_idle else 0
-        if self._appender.is_full:  # no bell is rung when there is room again
+        if self._appender.is_full or self._outbox.backlog:  # no bell is rung when there is room again
             timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
         if self._server.has_connections:
             timeout_ms = min(timeout_ms, self._config.connection_idle_ms // IDLE_LOOKS)

@@ -11,7 +11,8 @@ from shmq.memory.block import address_of
 from shmq.shared import plan, roster
 from shmq.store.store_files import StorePaths
 from shmq.workers import conductor as conductor_module
-from shmq.workers.conductor import ALONE_AFTER_MS, ALONE_MS, Conductor
+from shmq.workers.agenda import ALONE_AFTER_MS, ALONE_MS
+from shmq.workers.conductor import Conductor
 from shmq.workers.letters import Inbox, Kind, Outbox
 from tests.support.ports import free_port
 from tests.support.writer_ground import WriterGround
