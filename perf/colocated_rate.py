@@ -29,7 +29,6 @@ from perf.harness import OURS, Contest, Measured, Options, Turn
 from perf.idle import scheduled
 from perf.limits import copy_bytes_per_s
 from perf.scaling_model import RECORD_OVERHEAD_BYTES
-from perf.soak import give_back_blocks
 
 MEMCPY: Final = "memcpy"
 BATCH: Final = 64
@@ -112,9 +111,11 @@ def peer_turn(made: Pair, peer: Peer, options: Options) -> Measured:
 
 
 def our_turn(made: Pair, server: Contestant, messages: int) -> Measured:
-    """Send through shmq; what was sent in the turn before gives its disk space back first."""
-    assert server.broker is not None
-    give_back_blocks(server.broker.store_root)
+    """Send through shmq.
+
+    What was sent in the turns before stays: memory that its pages gave back would go to the host, and would be dear to
+    come by again (see `page_cache.py`).
+    """
     before_ns, _ = scheduled(server.processes())
     measured = made.send(messages)
     after_ns, _ = scheduled(server.processes())
