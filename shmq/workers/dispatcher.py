@@ -33,6 +33,11 @@ from shmq.workers.runner import row_alive
 
 TIMER_SLACK_NS: Final = 1000
 """So exact are its naps."""
+SYNC_PAUSES: Final = 20
+SYNC_PAUSE_NS_MAX: Final = 60_000_000_000
+"""A sync of very many queues takes seconds, and each page that it writes must be made ready anew. So the next one
+begins when so many times as long has passed, but not later than that: a crash costs recovery so much more to dispatch.
+"""
 RETRY_NS: Final = 1_000_000_000
 """So long after it could not dispatch, as on a full disk, it tries again."""
 
@@ -60,6 +65,7 @@ class Dispatcher:
         self._store_ms = 0
         self._problem = ""
         self._sync_at_ns = 0
+        self._sync_took_ns = 0
         self._sync_failure = ""
         self._work: queue.SimpleQueue[tuple[list[Path], int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync_queues, name="queue-sync", daemon=True)
@@ -82,7 +88,7 @@ class Dispatcher:
         if self._sync_failure:
             raise StoreError(self._sync_failure)
         if now_ns >= self._sync_at_ns and self._work.empty():
-            self._sync_at_ns = now_ns + self._config.consume_queue_flush_interval_ms * 1_000_000
+            self._sync_at_ns = now_ns + self._sync_pause_ns
             self._hand_over()
         marks = self._memory.watermarks
         begin, confirmed = marks.dispatched, marks.confirmed
@@ -177,6 +183,12 @@ class Dispatcher:
             self._problem = problem
             self._log.error("cannot dispatch", reason=problem)
 
+    @property
+    def _sync_pause_ns(self) -> int:
+        """How long after a sync the next one begins, by how long the last one took."""
+        interval_ns = self._config.consume_queue_flush_interval_ms * 1_000_000
+        return max(interval_ns, min(SYNC_PAUSES * self._sync_took_ns, SYNC_PAUSE_NS_MAX))
+
     def _hand_over(self) -> None:
         """Give the thread what was written, and how far in time that goes."""
         paths = self._files.take_dirty()
@@ -189,6 +201,7 @@ class Dispatcher:
             os.sync()  # a dead predecessor wrote to files that nobody remembers
         while (work := self._work.get()) is not None:
             paths, store_ms = work
+            begin_ns = time.monotonic_ns()
             try:
                 sync_files(paths)
             except OSError as error:
@@ -196,5 +209,6 @@ class Dispatcher:
                 self._sync_failure = f"queue files could not be synced: {error}"
                 self.wake()
                 return
+            self._sync_took_ns = time.monotonic_ns() - begin_ns
             if store_ms > self._memory.watermarks.queues_ms:
                 self._memory.watermarks.move(QUEUES_MS, store_ms)
