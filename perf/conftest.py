@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from perf import page_cache
 from perf.contestants import Contestant
 from perf.harness import QUICK_SCALE, QUICK_SECONDS, Contest, Generator, Options, Sheet, machine, run_name
 from perf.peers import LACKS, STARTERS
@@ -33,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fill-cache",
         type=Path,
-        help="have the page cache full before each turn, of this file; it is made (see perf/page_cache.py)",
+        help="have the page cache full before each question, of this file; it is made (see perf/page_cache.py)",
     )
     group.addoption("--figures", type=Path, help="write the sheet to this file, as Markdown")
 
@@ -57,7 +58,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         f"Before: {config.stash[_BEGAN]}.",
         f"After: {machine()}.",
         f"Run {options.run}: {options.rounds} rounds, {options.seconds:g} s, scale {options.scale:g}.",
-        f"Page cache: {'filled before each turn' if options.filler else 'as it was'}.",
+        f"Page cache: {'filled before each question' if config.getoption('--fill-cache') else 'as it was'}.",
         *_peer_lines(config),
         "",
         *sheet.lines(),
@@ -119,8 +120,11 @@ class Arena:
 
 
 @pytest.fixture
-def arena(options: Options, tmp_path: Path) -> Iterator[Arena]:
+def arena(options: Options, tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Arena]:
     """New servers on new stores for each question; what they stored goes with it."""
+    filler: Path | None = pytestconfig.getoption("--fill-cache")
+    if filler is not None:
+        page_cache.fill(filler)
     with contextlib.ExitStack() as ends:
         ends.callback(shutil.rmtree, tmp_path, ignore_errors=True)
         made = Arena(tmp_path, options, ends)
@@ -159,7 +163,6 @@ def _options(config: pytest.Config) -> tuple[Options, Mapping[str, str]]:
             peers=frozenset(chosen),
             is_quick=is_quick,
             run=run_name(),
-            filler=config.getoption("--fill-cache"),
         ),
         {} if wanted == "none" else {name: lacks for name, lacks in absent.items() if name not in chosen},
     )

@@ -27,7 +27,6 @@ from typing import Any, Final
 import psutil
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from perf import page_cache
 from perf.histogram import Histogram
 from perf.probe import round_trip_ns
 from shmq.jit import cache_directory
@@ -126,7 +125,6 @@ class Options:
         peers: names of the peers that take part, of those in `perf/contestants.py`.
         is_quick: whether this only tries the suite out.
         run: when the session began.
-        filler: a file of which the page cache is filled before each turn, see `perf/page_cache.py`.
     """
 
     rounds: int
@@ -135,7 +133,6 @@ class Options:
     peers: frozenset[str]
     is_quick: bool
     run: str
-    filler: Path | None = None
 
     @property
     def java(self) -> bool:
@@ -230,8 +227,6 @@ class Contest:
                 take_turn()
 
         def one(name: str) -> None:
-            if self.options.filler is not None:
-                page_cache.fill(self.options.filler)
             before_ns = round_trip_ns()
             gave = contestants[name]()
             after_ns = round_trip_ns()
