@@ -66,7 +66,7 @@ def sender(tmp_path: Path) -> Iterator[FastSender]:
     for _ in compile_kernels():
         pass
     made = FastSender(tmp_path, commit_log_file_bytes=LOG_FILE_BYTES, completion_ring_bytes=1 << 16)
-    made.bare_writer.segment.populate(0, LOG_FILE_BYTES)
+    made.bare_writer.segment.populate(0, LOG_FILE_BYTES, is_single=False)
     yield made
     made.bare_writer.segment.close()
     made.bare_writer.segment.path.unlink()

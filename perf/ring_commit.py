@@ -65,7 +65,7 @@ class Ground:
         self.sender = int(self.rows.ctypes.data)
         (root / "log").mkdir()
         self.segment = LogDirectory(root / "log", FILE_BYTES).create(0)
-        self.segment.populate(0, FILE_BYTES)
+        self.segment.populate(0, FILE_BYTES, is_single=False)
         self.writes = (root / "writes").open("wb", buffering=0)
         self.stop = np.zeros(1, dtype=np.int64)
         self.places = commit.Places(
