@@ -15,7 +15,7 @@ from typing import Final
 from perf.comparison import newest, ratios, read_all, spread, values
 from perf.harness import OURS, RAW, ROOT, Round
 from perf.plots import draw_all
-from perf.scaling_model import draw_model, read_costs
+from perf.scaling_model import draw_model, read_costs, table
 from perf.targets import HEADING, missing, shown, verdicts
 
 README: Final = ROOT / "perf" / "README.md"
@@ -89,10 +89,11 @@ def main() -> None:
     if not rounds:
         parser.error(f"no rounds in {options.raw}: run `make perf` first")
     pictures = draw_all(rounds, options.into)
+    lines = summary(rounds)
     costs = read_costs(rounds)
     if costs is not None:
         pictures.append(draw_model(costs, options.into / "scaling_model.svg"))
-    lines = summary(rounds)
+        lines += ["", "Beyond this machine, by the model (see below):", "", *table(costs)]
     links = [f"* [{path.stem.replace('_', ' ')}](results/{path.name})" for path in pictures]
     whole = ["# Summary", "", *lines, "", "# All figures", "", *sheet(rounds)]
     (options.into / "summary.md").write_text("\n".join(whole) + "\n", encoding="utf-8")

@@ -206,7 +206,10 @@ class UpkeepSettings:
     """What is saved, announced and forgotten, and when."""
 
     consumer_offset_flush_interval_ms: int = setting(
-        5000, "How often consumer offsets are saved.", java="flushConsumerOffsetInterval", allowed=duration()
+        5000,
+        "How often consumer offsets are saved; once a minute while no client is there.",
+        java="flushConsumerOffsetInterval",
+        allowed=duration(),
     )
     delay_offset_flush_interval_ms: int = setting(
         10_000, "How often delay offsets are saved.", java="flushDelayOffsetInterval", allowed=duration()
