@@ -4,8 +4,8 @@ Workload: sends of 128 bytes by a closed loop from one compiled process to one b
 small and a large setting: 8 queues and 50,000 queues (50 topics of 1,000, in turn) on 8 connections × 64 in flight;
 8 connections and 2,000, with 1 and with 16 requests in flight on each. In-flight *per connection* stays, since what a
 socket is asked for at once decides how many system calls a message costs. Every queue has a message before the first
-turn: its file is made with that one (some 50 microseconds, once in the life of a queue). Unit: CPU seconds of the broker's process
-tree per million messages is the measure of the target; messages a second beside it.
+turn: its file is made with that one (some 50 microseconds, once in the life of a queue). Unit: CPU seconds of the
+broker's process tree per million messages is the measure of the target; messages a second beside it.
 Machine: see the sheet's first lines.
 
 Peer: the same broker with the small setting, so that the ratio is what the large one costs.

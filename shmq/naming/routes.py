@@ -73,6 +73,11 @@ class LiveBroker:
     filter_servers: tuple[str, ...] = ()
     advertised: Mapping[bytes, str] = field(default_factory=dict)
 
+    @property
+    def end_ms(self) -> int:
+        """When the lease ends, if it is not renewed."""
+        return self.updated_ms + self.lease_ms
+
 
 class Removal(NamedTuple):
     """A member to be removed."""
@@ -169,11 +174,11 @@ class Routes:
 
     def expired(self, now_ms: int) -> list[BrokerKey]:
         """Return the members that have been silent for longer than their lease."""
-        return [key for key, lease in self.live.items() if lease.updated_ms + lease.lease_ms < now_ms]
+        return [key for key, lease in self.live.items() if lease.end_ms < now_ms]
 
     def next_end_ms(self) -> int | None:
         """Return when the first lease ends, if none is renewed; None without members."""
-        return min((lease.updated_ms + lease.lease_ms for lease in self.live.values()), default=None)
+        return min((lease.end_ms for lease in self.live.values()), default=None)
 
     def members_on(self, channel_id: int) -> list[BrokerKey]:
         """Return the members that registered on a connection."""

@@ -109,9 +109,8 @@ class Segment:
             OSError: the disk failed.
         """
         if not self._is_writable:
-            os.fdatasync(
-                self.descriptor
-            )  # the system syncs no mapping of a file that is open for reading only
+            # The system syncs no mapping of a file that is open for reading only.
+            os.fdatasync(self.descriptor)
             return
         result = sync_mapped(self.address + offset_bytes, size_bytes)
         if result < 0:

@@ -45,7 +45,7 @@ from shmq.workers.agenda import Agenda, Company
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits
 from shmq.workers.delivering import Delivering
-from shmq.workers.letters import Inbox, Kind, Letter, Outbox, unpack_request
+from shmq.workers.letters import FULL_RING_WAIT_MS, Inbox, Kind, Letter, Outbox, unpack_request
 from shmq.workers.local_desks import LocalDesks
 from shmq.workers.registering import Registering
 from shmq.workers.runner import row_alive, wall_ms
@@ -53,8 +53,6 @@ from shmq.workers.sockets import SocketServer
 
 LETTERS_PER_ROUND: Final = 256
 EXPIRE_MS: Final = 10_000
-FULL_RING_WAIT_MS: Final = 1
-"""No bell is rung when there is room again for a letter to a worker."""
 SAVE_AGAIN_MS: Final = 1000
 FAREWELL_PATIENCE_MS: Final = 1500
 GATHER_MS: Final = 2000
@@ -151,6 +149,9 @@ class Conductor:
         work += self._desks.poll(now_ms)
         clients = self._state.clients
         is_anybody_there = bool(clients.producers or clients.consumers or self._desks.is_anybody_attached)
+        is_anybody_there |= (
+            self._state.delays.is_anything_waiting
+        )  # its delivery moves offsets, whoever is there
         if self._company.came(now_ms, is_anybody_there=is_anybody_there):
             self._enter_rounds(now_ms)
         self._perform_effects()

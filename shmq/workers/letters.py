@@ -67,6 +67,8 @@ class Kind(IntEnum):
 
 _FIRST_OF_A_LIFE: Final = frozenset({Kind.HELLO, Kind.RESTARTED})
 _PART_OF_RING: Final = 8
+FULL_RING_WAIT_MS: Final = 1
+"""So long who has something for a full ring sleeps at most: no bell is rung when there is room again."""
 
 
 class Letter(NamedTuple):

@@ -141,9 +141,8 @@ class LocalDesks:
             for session in tend(self._table, self._is_drained, self._free):
                 self._log.warning("a local session's process is gone", session=session)
             if self._table.heeded != self._table.changes:
-                doorbell.ring_bell(
-                    self._memory.bell(plan.BELL_WRITER)
-                )  # before it has heeded that, nothing is freed
+                # Before the writer has heeded that, nothing is freed.
+                doorbell.ring_bell(self._memory.bell(plan.BELL_WRITER))
         free = len(self._table.in_state((FREE,)))
         if free == self._table.count:
             return TEND_SELDOM_MS  # whoever comes changes that, and is seen

@@ -74,10 +74,8 @@ class LogAhead:
 
     def go_on(self, segment: Segment) -> None:
         """The writer goes on in this file; have the one behind it made."""
-        self._current = (
-            segment,
-            segment.view[:],
-        )  # the slice keeps the file mapped when it is full and closed
+        # The slice keeps the file mapped when it is full and closed.
+        self._current = (segment, segment.view[:])
         self._ask(segment.end)
 
     @property

@@ -26,7 +26,7 @@ from shmq.wire.frame import Frame
 from shmq.workers.advertising import Advertising
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits, Listener
-from shmq.workers.letters import Inbox, Kind, Letter, Outbox, pack_request
+from shmq.workers.letters import FULL_RING_WAIT_MS, Inbox, Kind, Letter, Outbox, pack_request
 from shmq.workers.reactor_server import ReactorServer, RowConnection
 from shmq.workers.runner import wall_ms
 from shmq.workers.serving import Client, Service
@@ -37,7 +37,6 @@ IDLE_LOOKS: Final = 4
 """So often, in the time after which a connection is idle, a worker that sleeps gets up to look for one."""
 BACKLOG_MAX: Final = 1024
 STOP_PATIENCE_MS: Final = 3000
-FULL_RING_WAIT_MS: Final = 1
 NS_PER_SPIN: Final = 30
 
 

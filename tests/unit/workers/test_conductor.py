@@ -151,5 +151,15 @@ def test_while_nobody_is_there_it_looks_seldom(tmp_path, monkeypatch):
     assert wait_ms() <= interval_ms  # who asks may change something
     clock[0] += ALONE_AFTER_MS - 1
     assert wait_ms() <= interval_ms
+    clock[0] += 2 * ALONE_AFTER_MS
+    wait_ms()  # what is due is done once more at the old pace
+    clock[0] += ALONE_AFTER_MS
+    assert wait_ms() > interval_ms
+    monkeypatch.setattr(type(conductor._state.delays), "is_anything_waiting", property(lambda _: True))
+    wait_ms()
+    due_ms = conductor._agenda._due_ms[conductor._save_delays] - clock[0]
+    assert (
+        due_ms <= ground.config.delay_offset_flush_interval_ms
+    )  # what waits moves offsets when it is delivered
     conductor.close()
     os.close(ground.bell)
