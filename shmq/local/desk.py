@@ -28,6 +28,9 @@ A desk, one a session:
        168     8  last_queue            the queue of the last submission
        176    16  clock                 seconds and nanoseconds
        192     8  spins                 how often a sender looks for its answer before it sleeps
+       200     8  is_sync               1 where a message counts as stored only when it is on disk
+       208     8  host                  the broker's address: a Python object, which the session keeps
+       216     8  arguments             scratch for a call of Python
        256
 
 A template, one for each topic and set of properties: a record but for what each message has of its own.
@@ -45,6 +48,9 @@ A template, one for each topic and set of properties: a record but for what each
         80     8  none                  the object None
         88     8  done                  of a batch that a kernel left unfinished: how many are sent
         96     8  fixed_queue           where all messages go; ANY_QUEUE: to each queue in turn
+       104     8  slow_wait             the Python callable to go on with where `send_wait` cannot
+       112     8  is_untold             1 where `send_wait` has sent its message, and the answer is not told yet
+       120     8  make_result           the Python callable that makes a SendResult of a tuple
        128
 
 An answer that somebody waits for:
@@ -89,6 +95,9 @@ DESK: Final = layout(
     last_queue=(168, "<i8"),
     clock=(176, "(2,)<i8"),
     spins=(192, "<i8"),
+    is_sync=(200, "<i8"),
+    host=(208, "<i8"),
+    arguments=(216, "<i8"),
 )
 DESK_SIZE: Final = DESK.itemsize
 THREAD: Final = offset_of(DESK, "thread")
@@ -115,6 +124,9 @@ LAST_STORE_MS: Final = offset_of(DESK, "last_store_ms")
 LAST_QUEUE: Final = offset_of(DESK, "last_queue")
 CLOCK: Final = offset_of(DESK, "clock")
 SPINS: Final = offset_of(DESK, "spins")
+IS_SYNC: Final = offset_of(DESK, "is_sync")
+HOST: Final = offset_of(DESK, "host")
+ARGUMENTS: Final = offset_of(DESK, "arguments")
 
 TEMPLATE: Final = layout(
     128,
@@ -131,6 +143,9 @@ TEMPLATE: Final = layout(
     none=(80, "<i8"),
     done=(88, "<i8"),
     fixed_queue=(96, "<i8"),
+    slow_wait=(104, "<i8"),
+    is_untold=(112, "<i8"),
+    make_result=(120, "<i8"),
 )
 TEMPLATE_SIZE: Final = TEMPLATE.itemsize
 OWN_DESK: Final = offset_of(TEMPLATE, "desk")
@@ -146,6 +161,9 @@ SLOW_SEND: Final = offset_of(TEMPLATE, "slow_send")
 NONE_OBJECT: Final = offset_of(TEMPLATE, "none")
 DONE: Final = offset_of(TEMPLATE, "done")
 FIXED_QUEUE: Final = offset_of(TEMPLATE, "fixed_queue")
+SLOW_WAIT: Final = offset_of(TEMPLATE, "slow_wait")
+IS_UNTOLD: Final = offset_of(TEMPLATE, "is_untold")
+MAKE_RESULT: Final = offset_of(TEMPLATE, "make_result")
 
 ANSWER: Final = layout(
     40,

@@ -1,8 +1,8 @@
 """The fast way in from Python: builtins whose bodies are kernels.
 
 Each does the common case alone: the session's own thread, plain bytes, room in the ring. Anything else is left
-to Python: `send` hands its arguments to the method whose address the template holds, the others say what
-hinders them. They hold the GIL for as long as they run, which is as long as copying takes; who waits, waits in
+to Python: `send` and `send_wait` hand their arguments to the methods whose addresses the template holds, `push_list`
+says what hinders it. They hold the GIL for as long as they run, which is as long as copying takes; who waits, waits in
 Python.
 """
 
@@ -21,6 +21,8 @@ NO_BYTES: Final = -6
 """What is to be sent is no bytes object, or the list no list."""
 NOT_OURS: Final = -7
 """Another thread's session, or one that Python must look at first."""
+RESULT_FIELDS: Final = 5
+"""Of a SendResult, in its order: queue, offset, position, store time, host."""
 
 
 class Own(int):
@@ -39,9 +41,9 @@ def make_push_list(own: Own) -> Any:
     return py.builtin_of_one(push_list, own)
 
 
-def make_send_and_look(own: Own) -> Any:
-    """`send_and_look(body)`: 0 where the answer has come, UNANSWERED, or why nothing was sent."""
-    return py.builtin_of_one(send_and_look, own)
+def make_send_wait(own: Own) -> Any:
+    """`send_wait(body, ...)`: a SendResult where the answer comes within the spins; other cases go to SLOW_WAIT."""
+    return py.builtin_of_many(send_wait, own)
 
 
 def send(own: int, arguments: int, count: int, names: int) -> int:
@@ -73,20 +75,24 @@ def push_list(own: int, items: int) -> int:
     return int(py.integer(outcome))
 
 
-def send_and_look(own: int, item: int) -> int:
-    """The body of `send_and_look`."""
+def send_wait(own: int, arguments: int, count: int, names: int) -> int:
+    """The body of `send_wait`."""
     template = py.integer_value(own)
     desk = load_native_i64(template + d.OWN_DESK)
-    if py.thread_identity() != load_native_i64(desk + d.THREAD):
-        return int(py.integer(NOT_OURS))
-    body = py.bytes_address(item)
-    if body == 0:
-        py.clear_error()
-        return int(py.integer(NO_BYTES))
-    outcome = submit.submit_one(template, body, py.bytes_size(item), submit.ANY_QUEUE, 0)
-    if outcome == 1:
-        outcome = submit.await_answer(desk)
-    return int(py.integer(outcome))
+    is_owner = py.thread_identity() == load_native_i64(desk + d.THREAD)
+    if is_owner:
+        store_native_i64(template + d.IS_UNTOLD, 0)
+    if is_owner and count == 1 and names == 0:
+        item = load_native_i64(arguments)
+        body = py.bytes_address(item)
+        if body == 0:
+            py.clear_error()
+        elif submit.submit_one(template, body, py.bytes_size(item), submit.ANY_QUEUE, 0) == 1:
+            is_answered = submit.await_answer(desk) == 0 and load_native_i64(desk + d.LAST_STATUS) == 0
+            if is_answered and load_native_i64(desk + d.IS_SYNC) == 0:
+                return _result(template, desk)
+            store_native_i64(template + d.IS_UNTOLD, 1)
+    return int(py.call_vector(load_native_i64(template + d.SLOW_WAIT), arguments, count, names))
 
 
 @entry
@@ -122,6 +128,31 @@ def submit_list(template: int, items: int, count: int) -> int:
                 done += batch
     store_native_i64(template + d.DONE, done)
     return outcome
+
+
+@kernel
+def _result(template: int, desk: int) -> int:
+    """A new SendResult of the last answer; 0 where there is no memory for it."""
+    plain = py.new_tuple(RESULT_FIELDS)
+    if plain == 0:
+        return 0
+    host = load_native_i64(desk + d.HOST)
+    py.add_reference(host)
+    queue = py.integer(load_native_i64(desk + d.LAST_QUEUE))
+    offset = py.integer(load_native_i64(desk + d.LAST_OFFSET))
+    position = py.integer(load_native_i64(desk + d.LAST_POSITION))
+    store_ms = py.integer(load_native_i64(desk + d.LAST_STORE_MS))
+    py.set_item(plain, 0, queue)
+    py.set_item(plain, 1, offset)
+    py.set_item(plain, 2, position)
+    py.set_item(plain, 3, store_ms)
+    py.set_item(plain, 4, host)
+    result = 0
+    if queue != 0 and offset != 0 and position != 0 and store_ms != 0:
+        store_native_i64(desk + d.ARGUMENTS, plain)
+        result = py.call_vector(load_native_i64(template + d.MAKE_RESULT), desk + d.ARGUMENTS, 1, 0)
+    py.drop_reference(plain)
+    return int(result)
 
 
 @kernel

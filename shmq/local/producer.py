@@ -11,6 +11,7 @@ becomes of this process. What must be known to be stored is sent with `ack=True`
 `flush`. A full ring makes the sender wait, then raise. A producer belongs to the thread that made it.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 from zlib import crc32
@@ -34,8 +35,11 @@ Body = bytes | bytearray | memoryview
 Level = Literal["appended", "flushed", "dispatched"]
 SEND_TIMEOUT_S: Final = 10.0
 
-_LAST_STATUS: Final = d.LAST_STATUS // 8
 _DONE: Final = d.DONE // 8
+_IS_UNTOLD: Final = d.IS_UNTOLD // 8
+_THREAD: Final = d.THREAD // 8
+_make_result: Final = functools.partial(tuple.__new__, SendResult)
+assert len(SendResult._fields) == native.RESULT_FIELDS
 
 
 class _Claim(NamedTuple):
@@ -91,7 +95,6 @@ class LocalProducer:
             self.session = broker
         else:
             self.session = Session(broker, wait=wait, reattach=reattach, what=f"producer of {topic}")
-        self._words = self.session.words
         queue = submit.ANY_QUEUE if queue_id is None else queue_id
         try:
             self._outgoing = Outgoing(self.session, topic, queue, text)
@@ -201,13 +204,15 @@ class LocalProducer:
     def send_wait(self, body: Body, timeout: float | None = SEND_TIMEOUT_S) -> SendResult:
         """Send a message and wait until it is stored, under SYNC_FLUSH on disk; return where.
 
+        Called with bytes alone it is a builtin.
+
         Raises:
             WaitTimeoutError: nobody can say so far; otherwise as `send`.
         """
-        outcome = self._send_and_look(body)
-        if outcome == 0 and self._words[_LAST_STATUS] == 0 and not self._outgoing.is_sync:
-            return self._outgoing.last_result()
-        if outcome in {0, submit.UNANSWERED}:
+        self.session.check_owner()
+        words = self._words_of_template
+        is_sent, words[_IS_UNTOLD] = words[_IS_UNTOLD], 0
+        if is_sent and self.session.words[_THREAD] != d.NOBODY:  # else left by a call that a signal broke off
             return self._outgoing.wait_last(len(body), timeout)
         acknowledgement = LocalProducer.send(self, body, ack=True)
         assert acknowledgement is not None, "it was asked for"
@@ -303,17 +308,13 @@ class LocalProducer:
     def _make_builtins(self) -> None:
         """Put builtins in the place of methods; they keep this alive, as they must."""
         own = native.Own(self._template.address)
-        own.keeper = (self, slow := self.send)
-        self._template.set_slow_send(slow)
+        own.keeper = (self, callables := (self.send, self.send_wait, _make_result))
+        self._template.set_callables(*callables)
         self.__dict__["send"] = native.make_send(own)
+        self.__dict__["send_wait"] = native.make_send_wait(own)
         self.__dict__["_push_list"] = native.make_push_list(own)
-        self.__dict__["_send_and_look"] = native.make_send_and_look(own)
 
     def _push_list(self, _bodies: list[Any]) -> int:
-        """Where there are no builtins."""
-        return native.NO_BYTES
-
-    def _send_and_look(self, _body: Body) -> int:
         """Where there are no builtins."""
         return native.NO_BYTES
 

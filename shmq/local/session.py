@@ -257,6 +257,8 @@ class Session:
             d.ANSWERED: words[d.SERIAL // 8],
             d.MESSAGES_ANSWERED: words[d.MESSAGES // 8],
             d.ANSWERS_COUNT: 0,
+            d.IS_SYNC: int(found.terms.is_sync_flush),
+            d.HOST: id(self.host),
         }
         for field, value in fields.items():
             words[field // 8] = value
