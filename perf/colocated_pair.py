@@ -297,7 +297,7 @@ class _End:
 
 def _produce(carrier: Carrier, control: Connection) -> None:
     producer = carrier.open_producer()
-    jobs = {
+    jobs: dict[str, Callable[..., Any]] = {
         "send": producer.send_all,
         "paced": producer.send_paced,
         "acknowledged": producer.send_acknowledged,

@@ -20,6 +20,7 @@ from shmq.local.waiting import Wait
 SEND: Final = "send()"
 SEND_MANY: Final = "send_many"
 SEND_ARRAY: Final = "send_array"
+SEND_DURABLE: Final = "send_array and flush"
 
 LIST_MESSAGES: Final = 1024
 ARRAY_BYTES: Final = 1 << 18
@@ -39,8 +40,9 @@ class ShmqCarrier:
         broker: its name.
         topics: where to send; who sends goes through all of them, array by array.
         body_bytes: of each message.
-        call: of the producer's, SEND, SEND_MANY or SEND_ARRAY.
+        call: of the producer's, SEND, SEND_MANY, SEND_ARRAY or SEND_DURABLE.
         wait: how both ends wait.
+        group: of SEND_DURABLE, how many messages wait for the disk together.
     """
 
     broker: str
@@ -48,6 +50,7 @@ class ShmqCarrier:
     body_bytes: int
     call: str = SEND
     wait: str = Wait.FUTEX
+    group: int = 1
 
     def open_producer(self) -> Producer:
         """A session with a producer for each topic."""
@@ -75,6 +78,8 @@ class _ShmqProducer:
                 self._send_each(count)
             case "send_many":
                 self._send_lists(count)
+            case "send_array and flush":
+                self._send_durably(count)
             case _:
                 self._send_arrays(count)
         self._producers[0].flush("dispatched", FLUSH_TIMEOUT_S)
@@ -113,6 +118,13 @@ class _ShmqProducer:
         for turn in range(count // messages):
             sends[turn % len(sends)](bodies)
         sends[0](bodies[: count % messages])
+
+    def _send_durably(self, count: int) -> None:
+        rows = np.zeros((self._carrier.group, self._carrier.body_bytes), dtype=np.uint8)
+        producer = self._producers[0]
+        for _ in range(count // len(rows)):
+            producer.send_array(rows)
+            producer.flush("flushed", FLUSH_TIMEOUT_S)
 
     def _send_arrays(self, count: int) -> None:
         size = self._carrier.body_bytes

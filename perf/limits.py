@@ -13,6 +13,7 @@ property of a disk.
 """
 
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -30,6 +31,8 @@ from shmq.memory.block import address_of, copy
 
 GROUP_COMMIT: Final = "write and fdatasync"
 """The name of that limit where it stands beside contestants."""
+NEW_BLOCKS: Final = "the same, new blocks"
+"""And into blocks that are reserved and were never written, as those of a log are."""
 
 FILE_BYTES: Final = 1 << 26
 HOT_BYTES: Final = 1 << 16
@@ -62,21 +65,33 @@ def flush(directory: Path, count: int = 200, block_bytes: int = 4096) -> Histogr
     """How long one write of a block and its fdatasync take, in nanoseconds."""
     latencies = Histogram()
     with _LimitFile(directory) as descriptor:
-        _require(_commit_groups(descriptor, np.zeros(block_bytes, np.uint8), count, latencies.counts))
+        _require(_commit_groups(descriptor, np.zeros(block_bytes, np.uint8), count, 0, latencies.counts))
     return latencies
 
 
-def group_commits_per_s(directory: Path, waiters: int, record_bytes: int, seconds: float = 0.5) -> float:
-    """How many records a second are durable where so many wait for each fdatasync."""
+def group_commits_per_s(
+    directory: Path, waiters: int, record_bytes: int, seconds: float = 0.5, *, is_new: bool = False
+) -> float:
+    """How many records a second are durable where so many wait for each fdatasync.
+
+    Args:
+        directory: where.
+        waiters: how many.
+        record_bytes: the size of a record.
+        seconds: for how long.
+        is_new: whether no block has been written before; it ends earlier where all have.
+    """
     group = np.zeros(waiters * record_bytes, np.uint8)
     latencies = Histogram()
     done = 0
-    with _LimitFile(directory) as descriptor:
-        _require(_commit_groups(descriptor, group, 1, latencies.counts))
+    room = FILE_BYTES // (16 * len(group)) - 1 if is_new else sys.maxsize
+    with _LimitFile(directory, is_new=is_new) as descriptor:
+        at = _commit_groups(descriptor, group, 1, 0, latencies.counts)
         begin_ns = time.perf_counter_ns()
-        while time.perf_counter_ns() - begin_ns < seconds * NS:
-            _require(_commit_groups(descriptor, group, 16, latencies.counts))
+        while room > 0 and time.perf_counter_ns() - begin_ns < seconds * NS:
+            at = _require(_commit_groups(descriptor, group, 16, at, latencies.counts))
             done += 16 * waiters
+            room -= 1
         return done / (time.perf_counter_ns() - begin_ns) * NS
 
 
@@ -132,15 +147,16 @@ def _round_trips(
 
 
 class _LimitFile:
-    """A file of `FILE_BYTES` whose blocks were written, durable, and gone afterwards."""
+    """A file of `FILE_BYTES` whose blocks were written, unless they are to be new; durable, and gone afterwards."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_new: bool = False) -> None:
+        self._is_new = is_new
         self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> int:
         os.posix_fallocate(self._file.fileno(), 0, FILE_BYTES)
         block = bytes(1 << 20)
-        for _ in range(FILE_BYTES // len(block)):
+        for _ in range(0 if self._is_new else FILE_BYTES // len(block)):
             self._file.write(block)
         os.fdatasync(self._file.fileno())
         return self._file.fileno()
@@ -149,9 +165,10 @@ class _LimitFile:
         self._file.close()
 
 
-def _require(result: int) -> None:
+def _require(result: int) -> int:
     if result == _FAILED:
         raise OSError("a write or a flush of the limit's file failed")
+    return result
 
 
 @kernel
@@ -180,9 +197,10 @@ def _write_records(descriptor: int, record_bytes: Bytes, count: int) -> int:
 
 
 @kernel
-def _commit_groups(descriptor: int, group: Bytes, count: int, counts: Words) -> int:
+def _commit_groups(descriptor: int, group: Bytes, count: int, at: int, counts: Words) -> int:
+    """Write so many groups, each for itself, from an offset on; return the next one's offset, or _FAILED."""
     timespec = np.zeros(2, np.int64)
-    size, at = len(group), 0
+    size = len(group)
     for _ in range(count):
         begin_ns = now_ns(address_of(timespec))
         if write_at(descriptor, address_of(group), size, at) != size or make_durable(descriptor) != 0:
@@ -191,7 +209,7 @@ def _commit_groups(descriptor: int, group: Bytes, count: int, counts: Words) -> 
         at += size
         if at + size > FILE_BYTES:
             at = 0
-    return count
+    return at
 
 
 @kernel

@@ -114,6 +114,7 @@ def fill(broker: FastBroker) -> None:
 def measured(benchmark: BenchmarkFixture, call: Callable[[], Any], calls: int) -> float:
     """The median nanoseconds of each of the calls that one run makes."""
     benchmark.pedantic(call, rounds=15, warmup_rounds=2)
+    assert benchmark.stats is not None, "it has run"
     nanoseconds = float(benchmark.stats.stats.median) * 1e9 / calls
     benchmark.extra_info["ns"] = round(nanoseconds)
     return nanoseconds
