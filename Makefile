@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 NATS_VERSION := v2.10.22
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop interop-reference interop-java lint format perf perf-peers perf-report clean
+.PHONY: help run test interop interop-reference interop-java lint format perf perf-check perf-peers perf-report clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,10 @@ format: $(VENV)/.installed-lint ## Format the source
 perf: $(VENV)/.installed-perf ## Measure; perf/README.md says what and how
 	@mkdir -p perf/build
 	$(PYTEST) perf --fill-cache perf/build/filler $(PYTEST_ARGS)
+
+perf-check: $(VENV)/.installed-perf ## Does the suite itself work? Each question for a moment, beside no peer that must be installed
+	@mkdir -p perf/build
+	$(PYTEST) perf --quick --peers none --deselect perf/start_up.py::test_cold_start $(PYTEST_ARGS)
 
 perf-peers: $(VENV)/.installed-perf ## Install the peers of the benchmarks (JDK 17, Maven and Go are there; redis by apt-get)
 	command -v redis-server >/dev/null || apt-get install -y --no-install-recommends redis-server

@@ -2,10 +2,10 @@
 
     python -m perf.echo_reactor
 
-One thread, one epoll, one kernel that receives, cuts frames, takes the opaque out of each JSON or binary header and
-writes an answer as long as a broker's. It reads no other field, keeps no message and has nobody to tell. What it
-takes a second is the bound that sockets and this protocol set to any broker on the machine; and a load that cannot
-drive it faster than a broker would measure itself. Prints `listening on PORT`, then serves until stdin ends.
+One thread, one epoll, one kernel that receives, cuts frames, takes opaque and flag out of each JSON or binary header
+and writes an answer as long as a broker's, unless none is wanted. It reads no other field, keeps no message and has
+nobody to tell. What it takes a second is the bound that sockets and this protocol set to any broker on the machine; and
+a load that cannot drive it faster than a broker would measure itself. Prints `listening on PORT`, then serves until stdin ends.
 """
 
 import select
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from perf.load import lanes as w
-from perf.load.answers import GARBLED, HINT_WORDS, frame_bytes, opaque_of
+from perf.load.answers import GARBLED, HINT_WORDS, frame_bytes, is_answered, opaque_of
 from perf.load.forms import TAG_BASE, put_digits
 from perf.load.lanes import fill_input, flush, make_room
 from perf.load.net import NOT_NOW, READABLE, SCRATCH_BYTES, WRITABLE, ready_for, ready_row, wait, watch
@@ -156,6 +156,9 @@ def _answer_all(reactor: Reactor, at: int) -> bool:
             return True
         if whole < 0:
             return False
+        rows[at + w.INPUT_BEGIN] += whole
+        if not is_answered(frame, reactor.hints):
+            continue
         opaque = opaque_of(frame, reactor.hints)
         is_binary = load_u8(frame + 4) == _BINARY
         size = reactor.plan[_BINARY_BYTES] if is_binary else reactor.plan[_JSON_BYTES]
@@ -168,7 +171,6 @@ def _answer_all(reactor: Reactor, at: int) -> bool:
         else:
             copy(target, address_of(reactor.json), size)
             put_digits(target + reactor.plan[_JSON_TAG_AT], opaque, 10)
-        rows[at + w.INPUT_BEGIN] += whole
     return True
 
 

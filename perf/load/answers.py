@@ -12,6 +12,7 @@ from typing import Final
 
 from shmq.jit import Words, kernel
 from shmq.memory.endian import load_i16, load_i32, load_native_i64, load_u8
+from shmq.wire.command import FLAG_ONEWAY
 
 REMOTING: Final = 0
 RESP: Final = 1
@@ -33,7 +34,8 @@ _BINARY: Final = 1
 _OPAQUE: Final = int.from_bytes(b'"opaque"', "little", signed=True)
 _SUCCESS: Final = int.from_bytes(b'"code":0', "little", signed=True)
 _CODE: Final = int.from_bytes(b'"code":\0', "little", signed=True)
-_CODE_MASK: Final = (1 << 56) - 1
+_FLAG: Final = int.from_bytes(b'"flag":\0', "little", signed=True)
+_SEVEN_BYTES: Final = (1 << 56) - 1
 _STREAM: Final = int.from_bytes(b'{"stream', "little", signed=True)
 _ZERO: Final = ord("0")
 _CR: Final = ord("\r")
@@ -106,6 +108,20 @@ def opaque_of(at: int, hints: Words) -> int:
 
 
 @kernel
+def is_answered(at: int, hints: Words) -> bool:
+    """Whether a whole request wants an answer, in either encoding."""
+    word = load_i32(at + 4)
+    header = at + 8
+    if word >> 24 == _BINARY:
+        return load_i32(header + 9) & FLAG_ONEWAY == 0
+    place = find_token(header, word & 0xFFFFFF, _FLAG, _SEVEN_BYTES, hints[1])
+    if place < 0:
+        return True
+    hints[1] = place
+    return number_at(header + place + 7) & FLAG_ONEWAY == 0
+
+
+@kernel
 def code_of(at: int, hints: Words) -> int:
     """The code of a whole answer, in either encoding; GARBLED where there is none."""
     word = load_i32(at + 4)
@@ -116,7 +132,7 @@ def code_of(at: int, hints: Words) -> int:
     if place >= 0 and not is_digit(header + place + 8):
         hints[1] = place
         return 0
-    place = find_token(header, header_bytes, _CODE, _CODE_MASK, 0)
+    place = find_token(header, header_bytes, _CODE, _SEVEN_BYTES, 0)
     return number_at(header + place + 7) if place >= 0 else GARBLED
 
 

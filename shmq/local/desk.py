@@ -22,15 +22,14 @@ A desk, one a session:
        120     8  queue                 counts submissions, to give each queue its turn
        128     8  answers               where answers that somebody waits for are noted
        136     8  answers_count          how many are noted
-       144     8  last_offset           of the last answer: queue offset, position, store time
-       152     8  last_position
-       160     8  last_store_ms
-       168     8  last_queue            the queue of the last submission
+       144     8  last_queue            the queue of the last submission; with the next three, as a SendResult has them
+       152     8  last_offset           of the last answer: queue offset, position, store time
+       160     8  last_position
+       168     8  last_store_ms
        176    16  clock                 seconds and nanoseconds
        192     8  spins                 how often a sender looks for its answer before it sleeps
        200     8  is_sync               1 where a message counts as stored only when it is on disk
        208     8  host                  the broker's address: a Python object, which the session keeps
-       216     8  arguments             scratch for a call of Python
        256
 
 A template, one for each topic and set of properties: a record but for what each message has of its own.
@@ -50,7 +49,7 @@ A template, one for each topic and set of properties: a record but for what each
         96     8  fixed_queue           where all messages go; ANY_QUEUE: to each queue in turn
        104     8  slow_wait             the Python callable to go on with where `send_wait` cannot
        112     8  is_untold             1 where `send_wait` has sent its message, and the answer is not told yet
-       120     8  make_result           the Python callable that makes a SendResult of a tuple
+       120     8  result_type           the class SendResult
        128
 
 An answer that somebody waits for:
@@ -89,15 +88,14 @@ DESK: Final = layout(
     queue=(120, "<i8"),
     answers=(128, "<i8"),
     answers_count=(136, "<i8"),
-    last_offset=(144, "<i8"),
-    last_position=(152, "<i8"),
-    last_store_ms=(160, "<i8"),
-    last_queue=(168, "<i8"),
+    last_queue=(144, "<i8"),
+    last_offset=(152, "<i8"),
+    last_position=(160, "<i8"),
+    last_store_ms=(168, "<i8"),
     clock=(176, "(2,)<i8"),
     spins=(192, "<i8"),
     is_sync=(200, "<i8"),
     host=(208, "<i8"),
-    arguments=(216, "<i8"),
 )
 DESK_SIZE: Final = DESK.itemsize
 THREAD: Final = offset_of(DESK, "thread")
@@ -126,7 +124,6 @@ CLOCK: Final = offset_of(DESK, "clock")
 SPINS: Final = offset_of(DESK, "spins")
 IS_SYNC: Final = offset_of(DESK, "is_sync")
 HOST: Final = offset_of(DESK, "host")
-ARGUMENTS: Final = offset_of(DESK, "arguments")
 
 TEMPLATE: Final = layout(
     128,
@@ -145,7 +142,7 @@ TEMPLATE: Final = layout(
     fixed_queue=(96, "<i8"),
     slow_wait=(104, "<i8"),
     is_untold=(112, "<i8"),
-    make_result=(120, "<i8"),
+    result_type=(120, "<i8"),
 )
 TEMPLATE_SIZE: Final = TEMPLATE.itemsize
 OWN_DESK: Final = offset_of(TEMPLATE, "desk")
@@ -163,7 +160,7 @@ DONE: Final = offset_of(TEMPLATE, "done")
 FIXED_QUEUE: Final = offset_of(TEMPLATE, "fixed_queue")
 SLOW_WAIT: Final = offset_of(TEMPLATE, "slow_wait")
 IS_UNTOLD: Final = offset_of(TEMPLATE, "is_untold")
-MAKE_RESULT: Final = offset_of(TEMPLATE, "make_result")
+RESULT_TYPE: Final = offset_of(TEMPLATE, "result_type")
 
 ANSWER: Final = layout(
     40,

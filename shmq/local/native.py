@@ -22,7 +22,7 @@ NO_BYTES: Final = -6
 NOT_OURS: Final = -7
 """Another thread's session, or one that Python must look at first."""
 RESULT_FIELDS: Final = 5
-"""Of a SendResult, in its order: queue, offset, position, store time, host."""
+"""Of a SendResult: the words that lie from LAST_QUEUE on, and the host."""
 
 
 class Own(int):
@@ -90,9 +90,29 @@ def send_wait(own: int, arguments: int, count: int, names: int) -> int:
         elif submit.submit_one(template, body, py.bytes_size(item), submit.ANY_QUEUE, 0) == 1:
             is_answered = submit.await_answer(desk) == 0 and load_native_i64(desk + d.LAST_STATUS) == 0
             if is_answered and load_native_i64(desk + d.IS_SYNC) == 0:
-                return _result(template, desk)
+                return int(new_result(template, desk))
             store_native_i64(template + d.IS_UNTOLD, 1)
     return int(py.call_vector(load_native_i64(template + d.SLOW_WAIT), arguments, count, names))
+
+
+@entry
+def new_result(template: int, desk: int) -> int:
+    """A new SendResult of the last answer; 0 where there is no memory for it."""
+    result = py.new_of_items(load_native_i64(template + d.RESULT_TYPE), RESULT_FIELDS)
+    if result == 0:
+        return 0
+    host = load_native_i64(desk + d.HOST)
+    py.add_reference(host)
+    is_whole = True
+    for index in range(RESULT_FIELDS - 1):
+        number = py.integer(load_native_i64(desk + d.LAST_QUEUE + 8 * index))
+        is_whole = is_whole and number != 0
+        py.set_item(result, index, number)
+    py.set_item(result, RESULT_FIELDS - 1, host)
+    if is_whole:
+        return int(result)
+    py.drop_reference(result)
+    return 0
 
 
 @entry
@@ -128,31 +148,6 @@ def submit_list(template: int, items: int, count: int) -> int:
                 done += batch
     store_native_i64(template + d.DONE, done)
     return outcome
-
-
-@kernel
-def _result(template: int, desk: int) -> int:
-    """A new SendResult of the last answer; 0 where there is no memory for it."""
-    plain = py.new_tuple(RESULT_FIELDS)
-    if plain == 0:
-        return 0
-    host = load_native_i64(desk + d.HOST)
-    py.add_reference(host)
-    queue = py.integer(load_native_i64(desk + d.LAST_QUEUE))
-    offset = py.integer(load_native_i64(desk + d.LAST_OFFSET))
-    position = py.integer(load_native_i64(desk + d.LAST_POSITION))
-    store_ms = py.integer(load_native_i64(desk + d.LAST_STORE_MS))
-    py.set_item(plain, 0, queue)
-    py.set_item(plain, 1, offset)
-    py.set_item(plain, 2, position)
-    py.set_item(plain, 3, store_ms)
-    py.set_item(plain, 4, host)
-    result = 0
-    if queue != 0 and offset != 0 and position != 0 and store_ms != 0:
-        store_native_i64(desk + d.ARGUMENTS, plain)
-        result = py.call_vector(load_native_i64(template + d.MAKE_RESULT), desk + d.ARGUMENTS, 1, 0)
-    py.drop_reference(plain)
-    return int(result)
 
 
 @kernel

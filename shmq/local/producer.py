@@ -11,7 +11,6 @@ becomes of this process. What must be known to be stored is sent with `ack=True`
 `flush`. A full ring makes the sender wait, then raise. A producer belongs to the thread that made it.
 """
 
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 from zlib import crc32
@@ -38,7 +37,6 @@ SEND_TIMEOUT_S: Final = 10.0
 _DONE: Final = d.DONE // 8
 _IS_UNTOLD: Final = d.IS_UNTOLD // 8
 _THREAD: Final = d.THREAD // 8
-_make_result: Final = functools.partial(tuple.__new__, SendResult)
 assert len(SendResult._fields) == native.RESULT_FIELDS
 
 
@@ -308,8 +306,8 @@ class LocalProducer:
     def _make_builtins(self) -> None:
         """Put builtins in the place of methods; they keep this alive, as they must."""
         own = native.Own(self._template.address)
-        own.keeper = (self, callables := (self.send, self.send_wait, _make_result))
-        self._template.set_callables(*callables)
+        own.keeper = (self, objects := (self.send, self.send_wait, SendResult))
+        self._template.set_objects(*objects)
         self.__dict__["send"] = native.make_send(own)
         self.__dict__["send_wait"] = native.make_send_wait(own)
         self.__dict__["_push_list"] = native.make_push_list(own)

@@ -117,9 +117,9 @@ class Template:
         """Have it looked at again before it is used: the broker is another, or its topics may be."""
         self._set({d.METADATA_SEEN: d.NOBODY})
 
-    def set_callables(self, slow_send: Any, slow_wait: Any, make_result: Any) -> None:
-        """Note what builtins go on with, and what makes their result; whoever calls this keeps them alive."""
-        self._set({d.SLOW_SEND: id(slow_send), d.SLOW_WAIT: id(slow_wait), d.MAKE_RESULT: id(make_result)})
+    def set_objects(self, slow_send: Any, slow_wait: Any, result_type: type) -> None:
+        """Note what builtins go on with, and the class of their result; whoever calls this keeps them alive."""
+        self._set({d.SLOW_SEND: id(slow_send), d.SLOW_WAIT: id(slow_wait), d.RESULT_TYPE: id(result_type)})
 
     def _set(self, values: Mapping[int, int]) -> None:
         for field, value in values.items():

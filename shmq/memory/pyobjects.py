@@ -34,10 +34,10 @@ integer: Any = types.ExternalFunction("PyLong_FromLongLong", _I64(_I64))
 """A new int."""
 drop_reference: Any = types.ExternalFunction("Py_DecRef", types.void(_I64))
 """Give up a reference of one's own."""
-new_tuple: Any = types.ExternalFunction("PyTuple_New", _I64(_I64))
-"""A tuple of so many items, all to be set; 0 where there is no memory."""
+new_of_items: Any = types.ExternalFunction("PyType_GenericAlloc", _I64(_I64, _I64))
+"""A new object of a class derived from tuple, of so many items, all to be set; 0 where there is no memory."""
 set_item: Any = types.ExternalFunction("PyTuple_SetItem", types.int32(_I64, _I64, _I64))
-"""Set an item of a tuple that nobody else has, which takes over the reference; one of 0 is allowed until it is used."""
+"""Set an item of a tuple that nobody else has, which takes over the reference; one of 0 may be let go of, not used."""
 integer_value: Any = types.ExternalFunction("PyLong_AsVoidPtr", _I64(_I64))
 """The value of an int that holds an address."""
 call_vector: Any = types.ExternalFunction("PyObject_Vectorcall", _I64(_I64, _I64, _I64, _I64))

@@ -10,6 +10,7 @@ from perf.load.answers import (
     REMOTING,
     RESP,
     code_of,
+    is_answered,
     opaque_of,
     read_nats,
     read_remoting,
@@ -53,6 +54,16 @@ def filled(form, tag, key):
 
 def commands(text):
     return [decode(frame) for frame in FrameReader().feed(text)]
+
+
+@pytest.mark.parametrize("encoding", [Encoding.JSON, Encoding.ROCKETMQ])
+@pytest.mark.parametrize("flag", [0, FLAG_ONEWAY, FLAG_RESPONSE, FLAG_ONEWAY | FLAG_RESPONSE])
+def test_a_request_that_wants_no_answer_is_told_by_its_flag(encoding, flag):
+    hints = np.zeros(HINTS, dtype=np.int64)
+    for fields in ({"a": "x" * 40}, {}):  # at other places, from one to the next
+        kept, address = at(encode(Command(10, 7, flag=flag, fields=fields, encoding=encoding)))
+        assert is_answered(address, hints) == (flag & FLAG_ONEWAY == 0)
+        del kept
 
 
 @pytest.mark.parametrize("is_binary", [False, True])
