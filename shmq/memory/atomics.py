@@ -50,3 +50,8 @@ def pause() -> None:
 @inline_in_kernels(intrinsics.prefetch)
 def prefetch(address: int) -> None:
     """Fetch what lies at an address, mapped or not, before it is wanted."""
+
+
+@inline_in_kernels(intrinsics.prefetch_to_write)
+def prefetch_to_write(address: int) -> None:
+    """Take the line at an address, mapped or not, from other processors before it is written."""

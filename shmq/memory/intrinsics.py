@@ -291,17 +291,31 @@ _PAUSE, _PAUSE_ARGUMENTS = {
 }.get(platform.machine(), ("", ()))
 
 
+def _fetch(builder: Any, address: Any, to_write: int) -> None:
+    signature = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
+    fetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+    # 3: keep it in every cache; 1: it is data
+    arguments = [ir.Constant(_I32, each) for each in (to_write, 3, 1)]
+    builder.call(fetch, [_pointer(builder, address, _I8), *arguments])
+
+
 @intrinsic
 def prefetch(typingctx: Any, address: Any) -> Any:
     """Fetch the line at an address, which need not be mapped, to be read soon."""
 
     def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        pointer = _I8.as_pointer()
-        signature = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
-        fetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-        # 0: to be read; 3: keep it in every cache; 1: it is data
-        arguments = [ir.Constant(_I32, each) for each in (0, 3, 1)]
-        builder.call(fetch, [_pointer(builder, args[0], _I8), *arguments])
+        _fetch(builder, args[0], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def prefetch_to_write(typingctx: Any, address: Any) -> Any:
+    """Take the line at an address, which need not be mapped, from every other processor, to be written soon."""
+
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        _fetch(builder, args[0], 1)
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen

@@ -15,9 +15,9 @@ other end writes, and when, they read and write nothing outside the ring.
 from typing import Final, NamedTuple
 
 from shmq.jit import entry, kernel
-from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
+from shmq.memory.atomics import load_acquire, load_relaxed, prefetch_to_write, store_relaxed, store_release
 from shmq.memory.endian import load_native_i32, load_native_i64, store_native_i32, store_native_i64
-from shmq.memory.layout import round_up
+from shmq.memory.layout import LINE_BYTES, round_up
 from shmq.ring import header, record
 
 NONE: Final = -1
@@ -148,6 +148,17 @@ def fill_head_at(payload: int, position: int, payload_bytes: int, kind: int, tag
 def publish(ring: int, position_after: int) -> None:
     """Make everything before a position visible to the consumer."""
     store_release(ring + _PRODUCED, position_after)  # pairs with peek()
+
+
+@kernel
+def take_ahead(ring: int, capacity: int, produced: int, lines: int) -> None:
+    """Have some lines behind the producer's cursor for oneself, before they are written.
+
+    The consumer was the last to read them, and each takes its way to come here: for who has a moment to spare.
+    """
+    begin = ring + _DATA + (produced & (capacity - record.ALIGNMENT))
+    for line in range(lines):
+        prefetch_to_write(begin + LINE_BYTES * line)
 
 
 @entry

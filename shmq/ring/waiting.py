@@ -20,6 +20,12 @@ STRATEGIES: Final = {"futex": FUTEX, "yield": YIELD, "busy_spin": BUSY_SPIN}
 
 LOOKS: Final = 64
 """How often one looks between two looks at the clock."""
+AWAKE_NS: Final = 250_000_000
+"""A kernel goes back to Python at its first look after so long, however long it may wait.
+
+A signal ends a sleep, but whoever is awake in a kernel notices none; nor does he, who looks without a pause, hear his
+bell. So he is deaf for that long at most.
+"""
 _FEW_CPUS: Final = 2
 _SPINS_ON_FEW: Final = 100  # of some 15 to 40 ns each
 _SPINS_ON_MANY: Final = 1000
@@ -60,7 +66,10 @@ class Waiting(NamedTuple):
 
 @kernel
 def wait_beyond(waiting: Waiting, word: int, value: int, timeout_ns: int) -> None:
-    """Wait until a word that only grows is beyond a value, the bell is rung, or the time is over."""
+    """Wait until a word that only grows is beyond a value, the bell is rung, or the time is over.
+
+    Whoever does not sleep is back after AWAKE_NS.
+    """
     for _ in range(waiting.spins):
         if load_acquire(word) > value:
             return
@@ -72,7 +81,7 @@ def wait_beyond(waiting: Waiting, word: int, value: int, timeout_ns: int) -> Non
         else:
             sleep_at(waiting.bell, timeout_ns, waiting.clock)
         return
-    until_ns = monotonic_ns(waiting.clock) + timeout_ns
+    until_ns = monotonic_ns(waiting.clock) + min(timeout_ns, AWAKE_NS)
     while monotonic_ns(waiting.clock) < until_ns:
         for _ in range(LOOKS):
             if load_acquire(word) > value:

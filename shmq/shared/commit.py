@@ -30,9 +30,9 @@ that never was come back to life when the store is recovered.
 from typing import Final, NamedTuple
 
 from shmq.jit import entry, kernel
-from shmq.memory.atomics import load_acquire, load_relaxed, store_relaxed, store_release
+from shmq.memory.atomics import load_acquire, load_relaxed, prefetch_to_write, store_relaxed, store_release
 from shmq.memory.endian import load_native_i64, store_native_i64
-from shmq.memory.layout import layout, offset_of
+from shmq.memory.layout import LINE_BYTES, layout, offset_of
 from shmq.ring import record as ring_record
 from shmq.ring import spsc
 from shmq.ring.record import BROKEN as BROKEN_RECORD
@@ -79,6 +79,8 @@ _HEAD: Final = submission.HEAD_SIZE
 _ANSWER: Final = submission.COMPLETION_SIZE
 _ANSWER_SPACE: Final = 48  # spsc.space_of(COMPLETION_SIZE)
 _LOW: Final = 0xFFFF_FFFF
+_LINES_EXPECTED: Final = 8
+"""Of the log: a small record or two."""
 
 
 class Places(NamedTuple):
@@ -326,3 +328,15 @@ def _conclude(places: Places, sender: int, batch: _Batch) -> None:
     spsc.publish(completions, batch.answered_after)
     spsc.give_back(ring, batch.consumed_after)
     store_release(page + _VALID, 0)
+    _expect_more(places, sender, batch)
+
+
+@kernel
+def _expect_more(places: Places, sender: int, batch: _Batch) -> None:
+    """Fetch the lines that the next batch will write, while nobody waits for this one any more."""
+    target = places.segment + batch.appended_after - places.segment_start
+    for line in range(_LINES_EXPECTED):
+        prefetch_to_write(target + LINE_BYTES * line)
+    completions = load_native_i64(sender + senders.COMPLETIONS)
+    capacity = load_native_i64(sender + senders.COMPLETIONS_BYTES)
+    spsc.take_ahead(completions, capacity, batch.answered_after, 1)

@@ -103,8 +103,13 @@ _SYNC_AT_NS: Final = offset_of(LAYOUT, "sync_at_ns")
 
 @entry
 def follow(duty: int, timeout_ns: int) -> None:
-    """Dispatch and wait, in turn, until Python has something to do or the time is over."""
-    until_ns = monotonic_ns(duty + _CLOCK) + timeout_ns
+    """Dispatch and wait, in turn, until Python has something to do or the time is over.
+
+    With something to dispatch it is back after AWAKE_NS (`waiting.py`).
+    """
+    begin_ns = monotonic_ns(duty + _CLOCK)
+    until_ns = begin_ns + timeout_ns
+    back_ns = begin_ns + waiting.AWAKE_NS
     marks = load_native_i64(duty + _WATERMARKS)
     confirmed = load_native_i64(duty + _CONFIRMED)
     while load_acquire(load_native_i64(duty + _CHANGES)) == load_native_i64(duty + _CHANGES_SEEN):
@@ -114,7 +119,7 @@ def follow(duty: int, timeout_ns: int) -> None:
             if not _dispatch(duty, dispatched, end):
                 return
             until_ns = min(until_ns, load_native_i64(duty + _SYNC_AT_NS))
-            if monotonic_ns(duty + _CLOCK) >= until_ns:
+            if monotonic_ns(duty + _CLOCK) >= min(until_ns, back_ns):
                 return
         else:
             left_ns = until_ns - monotonic_ns(duty + _CLOCK)

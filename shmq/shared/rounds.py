@@ -92,11 +92,14 @@ def go_round(duty: int) -> int:
 def serve(duty: int, timeout_ns: int) -> int:
     """Wait for submissions and commit them, until Python has something to do or the time is over.
 
+    With something to commit it is back after AWAKE_NS (`waiting.py`).
+
     Returns:
         What `go_round` did last.
     """
-    until_ns = monotonic_ns(duty + _CLOCK) + timeout_ns
-    store_native_i64(duty + _UNTIL_NS, until_ns)
+    begin_ns = monotonic_ns(duty + _CLOCK)
+    until_ns = begin_ns + timeout_ns
+    store_native_i64(duty + _UNTIL_NS, begin_ns + min(timeout_ns, waiting.AWAKE_NS))
     while True:
         left_ns = until_ns - monotonic_ns(duty + _CLOCK)
         if left_ns <= 0:
@@ -105,11 +108,13 @@ def serve(duty: int, timeout_ns: int) -> int:
         outcome = go_round(duty)
         if outcome != commit.IDLE or load_native_i64(duty + _COMMITTED) == 0 or _is_python_due(duty):
             return outcome
+        if monotonic_ns(duty + _CLOCK) >= load_native_i64(duty + _UNTIL_NS):
+            return outcome
 
 
 @entry
 def rest(duty: int, timeout_ns: int) -> None:
-    """Wait until somebody submits, Python is wanted, or the time is over."""
+    """Wait until somebody submits, Python is wanted, or the time is over; awake, for AWAKE_NS at most."""
     for _ in range(load_native_i64(duty + _SPINS)):
         if _has_news(duty):
             return
@@ -123,7 +128,7 @@ def rest(duty: int, timeout_ns: int) -> None:
         else:
             doorbell.sleep_at(bell, timeout_ns, duty + _CLOCK)
         return
-    until_ns = monotonic_ns(duty + _CLOCK) + timeout_ns
+    until_ns = monotonic_ns(duty + _CLOCK) + min(timeout_ns, waiting.AWAKE_NS)
     while monotonic_ns(duty + _CLOCK) < until_ns:
         for _ in range(waiting.LOOKS):
             if _has_news(duty):

@@ -37,18 +37,22 @@ _FOR_EVER_NS: Final = 1 << 62
 
 @entry
 def react(state: int, timeout_ms: int) -> None:
-    """Do rounds until there is something for Python, or the time is over; one at least."""
+    """Do rounds until there is something for Python, or the time is over; one at least.
+
+    Awake, it is back after AWAKE_NS (`ring/waiting.py`).
+    """
     store_native_i64(state + reactor_state.READY_COUNT, 0)
     store_native_i64(state + reactor_state.IS_INTERRUPTED, 0)
     read_clocks(state)
     quiet_since_ns = load_native_i64(state + reactor_state.NOW_NS)
     end_ns = quiet_since_ns + timeout_ms * _NS_PER_MS
+    back_ns = min(end_ns, quiet_since_ns + waiting.AWAKE_NS)
     send_dirty(state)
     sleep_ms = 0
     while True:
         moved = _sleep(state, sleep_ms) if sleep_ms > 0 else _do_round(state, _look(state, 0))
         now_ns = load_native_i64(state + reactor_state.NOW_NS)
-        if now_ns >= end_ns or is_for_python(state):
+        if now_ns >= back_ns or is_for_python(state):
             return
         sleep_ms = 0
         if moved > 0:

@@ -13,13 +13,14 @@ from typing import Any, Final
 from shmq import logs
 from shmq.jit import die_of_broken_kernels
 from shmq.memory.words import store_word
+from shmq.ring.waiting import AWAKE_NS
 from shmq.shared import roster
 from shmq.workers.role import Role
 
 HEEDED_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 """What a role's process may be sent at any time; whoever forks it holds them back until run() can heed them."""
-REST_NS_MIN: Final = 250_000_000
-"""A role that is busy in a kernel heeds signals after its rest, so late; one that sleeps is woken by them."""
+REST_NS_MIN: Final = AWAKE_NS
+"""One that sleeps is woken by signals; whoever is awake in a kernel comes back from it so often to heed them."""
 REST_NS_MAX: Final = 64_000_000_000
 """Each rest that ends for nothing costs an idle machine: while they are quiet they grow.
 

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from shmq.local.producer import LocalProducer
 from shmq.store.checkpoint import read_checkpoint
 from tests.support.member import Member
 from tests.support.ports import HOST, free_broker_port, free_port
@@ -136,6 +137,15 @@ def test_a_signal_while_it_starts_ends_it_in_good_order(tmp_path: Path, children
         assert process.wait_exit(STOP_DEADLINE_S) == 0, log_path.read_text()
     assert not segment.exists()
     assert not (tmp_path / "store" / "abort").exists()
+
+
+@pytest.mark.parametrize("strategy", ["yield", "busy_spin"])
+def test_processes_that_do_not_sleep_heed_a_signal_as_well(start: Start, strategy: str) -> None:
+    broker = start(settings={"wait_strategy": strategy})
+    with LocalProducer(broker.broker_name, "one-by-one") as producer:
+        for _ in range(200):  # each ends a rest, and rests grow while little is done in them
+            producer.send_wait(b"x")
+    broker.stop()
 
 
 def test_a_second_signal_kills_what_does_not_end(start: Start) -> None:

@@ -8,6 +8,7 @@ from shmq.memory.words import store_word
 from shmq.ring import doorbell, waiting
 
 FOR_LONG_NS = 30_000_000_000
+FOR_EVER_NS = 1 << 62
 
 
 @pytest.fixture
@@ -37,6 +38,11 @@ def test_whoever_waits_goes_on_when_the_word_has_grown(words, strategy):
 def test_the_wait_ends_with_its_time(words, strategy):
     waiting.wait_beyond(how(words, strategy), address_of(words[16:]), 0, 1_000_000)
     assert words[0] == 0  # no sleep is announced any more
+
+
+@pytest.mark.parametrize("strategy", [waiting.YIELD, waiting.BUSY_SPIN])
+def test_whoever_does_not_sleep_comes_back_from_a_long_wait_to_heed_signals(words, strategy):
+    waiting.wait_beyond(how(words, strategy), address_of(words[16:]), 0, FOR_EVER_NS)
 
 
 @pytest.mark.parametrize("strategy", waiting.STRATEGIES.values(), ids=waiting.STRATEGIES)
