@@ -18,6 +18,8 @@ from typing import Final
 NONE: Final = "none"
 AUTO: Final = "auto"
 SPREAD: Final = "spread"
+SPINNING: Final = "busy_spin"
+"""The way to wait that never gives way to whoever shares the CPU."""
 
 _PAIR: Final = r"\s*[a-z]+(-\d{1,3})?=\d{1,5}\s*"
 _CPUS_TO_SHARE: Final = 2
@@ -31,13 +33,16 @@ def is_pinning(text: str) -> bool:
     )
 
 
-def pinned_cpus(text: str, workers: int, cpus: Sequence[int]) -> dict[str, int]:
+def pinned_cpus(
+    text: str, workers: int, cpus: Sequence[int], *, strategies: Sequence[str] = ()
+) -> dict[str, int]:
     """The CPU of each process that stays on one.
 
     Args:
         text: the pinning.
         workers: how many network workers there are.
         cpus: those that this broker may use, in order.
+        strategies: how its processes wait.
 
     Raises:
         ValueError: it names a process or a CPU that is not there; the message says what there is.
@@ -45,7 +50,7 @@ def pinned_cpus(text: str, workers: int, cpus: Sequence[int]) -> dict[str, int]:
     if text == NONE:
         return {}
     if text == AUTO:
-        return _share(workers, cpus)
+        return {} if SPINNING in strategies else _share(workers, cpus)
     if text == SPREAD:
         return _spread(workers, cpus)
     names = [

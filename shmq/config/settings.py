@@ -104,9 +104,8 @@ class Config(
             self.dispatcher_wait_strategy,
             self.network_wait_strategy,
         )
-        if self.cpu_pinning == AUTO and "busy_spin" in strategies:
-            return {}  # who spins never gives way to those whom it shares a CPU with
-        return pinned_cpus(self.cpu_pinning, self.network_workers, sorted(os.sched_getaffinity(0)))
+        cpus = sorted(os.sched_getaffinity(0))
+        return pinned_cpus(self.cpu_pinning, self.network_workers, cpus, strategies=strategies)
 
     @property
     def pins_threads(self) -> bool:

@@ -99,17 +99,16 @@ def ring_stranger_fenced(bell: int) -> None:
 @kernel
 def ring_stranger_for(bell: int, news: int) -> None:
     """As ring_for, for an owner outside the broker."""
-    full_fence()  # pairs with want()
+    full_fence()  # pairs with want() and will_sleep()
     if load_relaxed(bell + INTEREST) & news:
-        ring_stranger(bell)
+        ring_stranger_fenced(bell)
 
 
 @kernel
 def ring_for(bell: int, news: int) -> None:
     """Wake the owner if it sleeps and wants to know of such news."""
-    full_fence()  # the owner stores its interest before it looks for the news itself
-    if load_relaxed(bell + INTEREST) & news:
-        ring_bell(bell)
+    full_fence()  # pairs with want() and will_sleep(): the owner looks for the news after both
+    ring_fenced_for(bell, news)
 
 
 @kernel

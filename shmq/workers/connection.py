@@ -1,7 +1,8 @@
 """One peer's TCP connection as its owner sees it, and the limits that every connection keeps.
 
-A connection belongs to the server that accepted it, and each kind of server adds what it needs. An id is given once in the life of a process, so that a letter about a connection that is gone
-can never reach its successor on the same file descriptor.
+A connection belongs to the server that accepted it, and each kind of server adds what it needs. An id is given once in
+the life of a process, so that a letter about a connection that is gone can never reach its successor on the same file
+descriptor.
 """
 
 import ipaddress
@@ -13,6 +14,8 @@ from typing import Any, Final, NamedTuple
 from shmq.store.host import Host, pack_address
 
 _IPV4_BYTES: Final = 4
+
+_IDLE_LOOKS: Final = 4
 
 _ids = count(1)
 
@@ -32,6 +35,11 @@ class Limits:
     output_bytes_max: int
     connections_max: int
     idle_ms: int
+
+    @property
+    def idle_look_ms(self) -> int:
+        """How often who sleeps gets up to look for an idle connection: it is closed so much later at most."""
+        return self.idle_ms // _IDLE_LOOKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ the writer, the successor's thread takes `flushed` up where it stands: whatever 
 
 import os
 import queue
-import threading
 import time
 from dataclasses import replace
 from typing import Final
@@ -36,6 +35,7 @@ from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import FLUSHED
 from shmq.workers.log_ahead import LogAhead
+from shmq.workers.tended_thread import TendedThread
 
 PAGE_BYTES: Final = 4096
 CHECKPOINT_NS: Final = 1_000_000_000
@@ -78,8 +78,8 @@ class Flusher:
         self._duty_at = int(self._duty.ctypes.data)
         self._flushed_ms = 0
         self._vouched = (0, 0)
-        self._stopping = self._has_ended = False
-        self._thread = threading.Thread(target=self._live, name="flush", daemon=True)
+        self._stopping = False
+        self._thread = TendedThread("flush", self._run, self._tell_writer)
 
     def start(self, segment: Segment) -> None:
         """Begin, with the file that the writer appends to; what lies before it unflushed is opened too."""
@@ -95,7 +95,7 @@ class Flusher:
     @property
     def is_running(self) -> bool:
         """Whether the threads are there; they end only when told to, or by an error that nobody foresaw."""
-        return self._thread.is_alive() and not self._has_ended and self._ahead.is_running
+        return self._thread.is_running and self._ahead.is_running
 
     def wake(self) -> None:
         """Have it look at `appended` now."""
@@ -136,13 +136,6 @@ class Flusher:
         self._thread.join()
         self._ahead.stop()
         self._checkpoint.close()
-
-    def _live(self) -> None:
-        try:
-            self._run()
-        finally:
-            self._has_ended = True
-            self._tell_writer()  # which may be asleep for long, and must not live without us
 
     def _run(self) -> None:
         set_timer_slack(TIMER_SLACK_NS)

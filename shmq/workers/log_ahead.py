@@ -19,6 +19,7 @@ from shmq.memory.words import store_word
 from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
 from shmq.store.watermarks import Watermarks
+from shmq.workers.tended_thread import TendedThread
 
 FIRST_BYTES: Final = 4 * 1024 * 1024
 STEP_BYTES_MIN: Final = 256 * 1024
@@ -61,11 +62,11 @@ class LogAhead:
         self._is_awaited = False
         self._populated = 0  # a position
         self._is_single = True
-        self._stopping = self._has_ended = False
+        self._stopping = False
         self._is_sync = is_sync
         self._wanted_at = np.zeros(1, dtype=np.int64)
         self.wanted_at = address_of(self._wanted_at)
-        self._thread = threading.Thread(target=self._live, name="log-ahead", daemon=True)
+        self._thread = TendedThread("log-ahead", self._run, on_ready)  # who waits for us must not do so for ever
 
     def start(self, segment: Segment) -> None:
         """Begin, with the file that the writer appends to."""
@@ -81,7 +82,7 @@ class LogAhead:
     @property
     def is_running(self) -> bool:
         """Whether the thread is there."""
-        return self._thread.is_alive() and not self._has_ended
+        return self._thread.is_running
 
     def wake(self) -> None:
         """Have it look at the log's end now."""
@@ -120,13 +121,6 @@ class LogAhead:
         self._next_start = start
         self._is_asked = True
         self.wake()
-
-    def _live(self) -> None:
-        try:
-            self._run()
-        finally:
-            self._has_ended = True
-            self._on_ready()  # whoever waits for us, or sleeps, must not do so for ever
 
     def _run(self) -> None:
         reached, looked_at = self._marks.appended, time.monotonic()

@@ -33,8 +33,6 @@ from shmq.workers.serving import Client, Service
 
 LETTERS_PER_ROUND: Final = 256
 HOUSEKEEPING_MS: Final = 1000
-IDLE_LOOKS: Final = 4
-"""So often, in the time after which a connection is idle, a worker that sleeps gets up to look for one."""
 BACKLOG_MAX: Final = 1024
 STOP_PATIENCE_MS: Final = 3000
 NS_PER_SPIN: Final = 30
@@ -92,10 +90,10 @@ class NetworkWorker:
             memory.watermarks,
             random.Random(),  # noqa: S311 - it spreads messages over queues
         )
-        limits = Limits(
+        self._limits = Limits(
             config.frame_bytes_max, config.output_bytes_max, config.connections_max, config.connection_idle_ms
         )
-        self._server = ReactorServer(limits, self._advertising.host_for, self._log)
+        self._server = ReactorServer(self._limits, self._advertising.host_for, self._log)
         self._server.sleep_on(self._bell, self._bell_descriptor)
         self._server.listen_for_letters(memory.place(f"down/{self._index}"))
         self._server.wait_by(
@@ -147,7 +145,7 @@ class NetworkWorker:
         if self._appender.is_full or self._outbox.backlog:  # no bell is rung when there is room again
             timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
         if self._server.has_connections:
-            timeout_ms = min(timeout_ms, self._config.connection_idle_ms // IDLE_LOOKS)
+            timeout_ms = min(timeout_ms, self._limits.idle_look_ms)
         timeout_ms = self._service.parking.wait_ms(wall_ms(), timeout_ms)
         self._frames += self._server.poll(timeout_ms)
 

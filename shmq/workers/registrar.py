@@ -33,8 +33,6 @@ from shmq.workers.sockets import BufferedConnection, SocketServer
 SCAN_INTERVAL_MS: Final = 5000
 STOP_PATIENCE_NS: Final = 1_000_000_000  # for answers that wait to be read
 REST_NS_MAX: Final = 60_000_000_000
-IDLE_LOOKS: Final = 4
-"""So often, in the time after which a connection is idle, it is looked for."""
 LIMITS: Final = Limits(
     frame_bytes_max=FRAME_BYTES_MAX, output_bytes_max=64 << 20, connections_max=10_000, idle_ms=120_000
 )
@@ -122,7 +120,7 @@ class Registrar:
         self._server.closed.clear()
         if now_ms >= self._scan_at_ms:
             self._scan(now_ms)
-            self._scan_at_ms = self._next_scan_ms(now_ms, self._settings.limits.idle_ms // IDLE_LOOKS)
+            self._scan_at_ms = self._next_scan_ms(now_ms, self._settings.limits.idle_look_ms)
         elif frames:
             self._scan_at_ms = min(self._scan_at_ms, self._next_scan_ms(now_ms, self._scan_at_ms - now_ms))
         self._pusher.offer(self._naming.pushes, now_ms)

@@ -1,14 +1,23 @@
 import os
+from pathlib import Path
 
 import pytest
 
-from shmq.errors import BrokerAbsentError, BrokerNotReadyError, LayoutMismatchError, NoRoomError
+from shmq.errors import (
+    BrokerAbsentError,
+    BrokerNotReadyError,
+    LayoutMismatchError,
+    NoRoomError,
+    NotOursError,
+)
 from shmq.local.attach import Attachment
 from shmq.memory import region
 from shmq.ring import spsc
 from shmq.shared import broker_memory, header
 from shmq.shared.local_sessions import ATTACHED, LEAVING
 from tests.support.writer_ground import small_config
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -70,6 +79,37 @@ def test_another_layout_is_told_with_both_versions(config, memory):
     head_of(memory)["layout_hash"] = 5
     with pytest.raises(LayoutMismatchError, match="00000000000005"):
         Attachment(config.broker_name, "test")
+
+
+def as_another_user(attempt):
+    """The outcome of an attempt by a user who may do no more than others may."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.seteuid(NOBODY)
+            outcome = attempt()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
+            outcome = f"{type(error).__name__}: {error}"
+        os.write(writing, str(outcome).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as told:
+        outcome = told.read()
+    os.waitpid(child, 0)
+    return outcome
+
+
+def test_another_users_broker_is_said_to_be_his(config, memory):
+    segment = Path(region.FOLDER + memory.name)
+    if os.geteuid() != 0:
+        segment.chmod(0)  # nobody may become another user: then not even ours is open to us
+    outcome = as_another_user(lambda: Attachment(config.broker_name, "test"))
+    assert outcome.startswith(f"{NotOursError.__name__}: ")
+    assert f"belongs to the user {os.geteuid()} and is not open to us" in outcome
+    assert "shared_memory_group" in outcome
+    assert memory.sessions.in_state((ATTACHED,)) == []
 
 
 def test_a_segment_that_is_being_made_is_not_ready(config, memory):
