@@ -37,7 +37,7 @@ from shmq.errors import StoreError
 from shmq.memory.block import address_of
 from shmq.memory.layout import layout, round_up
 from shmq.memory.mapping import map_part, unmap_part
-from shmq.memory.pages import populate_for_writing
+from shmq.memory.pages import bring_in_singly, populate_for_writing
 from shmq.memory.syscalls import preallocate, sync_disk_of
 from shmq.store.new_file import make_file
 from shmq.store.queue_directory import queue_path
@@ -45,8 +45,10 @@ from shmq.store.queue_entry import PRE_BLANK_SIZE, SIZE, QueueEntry, encode, fil
 from shmq.store.segment import file_name
 
 _RESERVE_BYTES_MIN: Final = 64 << 10
-_RESERVE_BYTES_MAX: Final = 1 << 20
-"""Blocks are reserved in steps that double between the two: most queues are small, and a busy one asks seldom."""
+_RESERVE_BYTES_MAX: Final = 1 << 18
+"""Blocks are reserved in steps between the two: most queues are small, and a busy one asks seldom. Queues that are filled
+in turn come to the end of a step together, so that a long one, made ready whole, keeps the dispatcher from all others.
+"""
 _MAPPINGS: Final = Path("/proc/sys/vm/max_map_count")
 _MAPPINGS_OF_LINUX: Final = 65_530
 _MAPPINGS_FOR_OTHERS: Final = 5_000
@@ -202,7 +204,9 @@ class QueueFiles:
                 raise StoreError(f"{path} has {found_bytes} bytes where {self._file_bytes} are configured")
             reserved_bytes, is_made = begin_bytes, False
         except FileNotFoundError:
-            reserved_bytes, is_made = self._reserved_after(0, at_bytes + SIZE), True
+            # One that has filled a file before is a busy one.
+            step_bytes = _RESERVE_BYTES_MAX if at_bytes == 0 and file_first > 0 else _RESERVE_BYTES_MIN
+            reserved_bytes, is_made = self._reserved_up_to(at_bytes + SIZE, step_bytes), True
             is_first_file = not _has_files(folder)
             descriptor = self._create(path, _content(offset - file_first, entry), reserved_bytes)
         try:
@@ -233,6 +237,8 @@ class QueueFiles:
     def _map(self, descriptor: int, path: str, file_first: int, begin_bytes: int, end_bytes: int) -> _Window:
         size_bytes = round_up(end_bytes, mmap.PAGESIZE) - begin_bytes
         address = map_part(descriptor, begin_bytes, size_bytes)
+        # Or the first fault brings in all that the disk's read-ahead allows: 6 MB of zeros for each queue.
+        bring_in_singly(address, size_bytes, is_single=True)
         return _Window(path, file_first, address, size_bytes, end_bytes)
 
     def _reserve(self, descriptor: int, begin_bytes: int, needed_bytes: int) -> int:
@@ -259,8 +265,11 @@ class QueueFiles:
         return folder
 
     def _reserved_after(self, reserved_bytes: int, needed_bytes: int) -> int:
-        step = min(max(reserved_bytes, _RESERVE_BYTES_MIN), _RESERVE_BYTES_MAX)
-        return min(round_up(max(needed_bytes, reserved_bytes + step), mmap.PAGESIZE), self._file_bytes)
+        step = min(max(3 * reserved_bytes, _RESERVE_BYTES_MIN), _RESERVE_BYTES_MAX)
+        return self._reserved_up_to(needed_bytes, reserved_bytes + step)
+
+    def _reserved_up_to(self, needed_bytes: int, wanted_bytes: int) -> int:
+        return min(round_up(max(needed_bytes, wanted_bytes), mmap.PAGESIZE), self._file_bytes)
 
 
 def sync_files(paths: list[Path]) -> None:
