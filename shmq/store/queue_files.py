@@ -45,9 +45,9 @@ from shmq.store.queue_entry import PRE_BLANK_SIZE, SIZE, QueueEntry, encode, fil
 from shmq.store.segment import file_name
 
 _RESERVE_BYTES_MIN: Final = 64 << 10
-_RESERVE_BYTES_MAX: Final = 1 << 18
-"""Blocks are reserved in steps between the two: most queues are small, and a busy one asks seldom. Queues that are filled
-in turn come to the end of a step together, so that a long one, made ready whole, keeps the dispatcher from all others.
+_RESERVE_BYTES_MAX: Final = 256 << 10
+"""Blocks are reserved in steps that double between the two: most queues are small, and a busy one asks seldom. Queues
+that are filled in turn come to the end of a step together, and a step is made ready whole: a long one keeps them waiting.
 """
 _MAPPINGS: Final = Path("/proc/sys/vm/max_map_count")
 _MAPPINGS_OF_LINUX: Final = 65_530
@@ -204,9 +204,7 @@ class QueueFiles:
                 raise StoreError(f"{path} has {found_bytes} bytes where {self._file_bytes} are configured")
             reserved_bytes, is_made = begin_bytes, False
         except FileNotFoundError:
-            # One that has filled a file before is a busy one.
-            step_bytes = _RESERVE_BYTES_MAX if at_bytes == 0 and file_first > 0 else _RESERVE_BYTES_MIN
-            reserved_bytes, is_made = self._reserved_up_to(at_bytes + SIZE, step_bytes), True
+            reserved_bytes, is_made = self._reserved_after(0, at_bytes + SIZE), True
             is_first_file = not _has_files(folder)
             descriptor = self._create(path, _content(offset - file_first, entry), reserved_bytes)
         try:
@@ -265,11 +263,8 @@ class QueueFiles:
         return folder
 
     def _reserved_after(self, reserved_bytes: int, needed_bytes: int) -> int:
-        step = min(max(3 * reserved_bytes, _RESERVE_BYTES_MIN), _RESERVE_BYTES_MAX)
-        return self._reserved_up_to(needed_bytes, reserved_bytes + step)
-
-    def _reserved_up_to(self, needed_bytes: int, wanted_bytes: int) -> int:
-        return min(round_up(max(needed_bytes, wanted_bytes), mmap.PAGESIZE), self._file_bytes)
+        step = min(max(reserved_bytes, _RESERVE_BYTES_MIN), _RESERVE_BYTES_MAX)
+        return min(round_up(max(needed_bytes, reserved_bytes + step), mmap.PAGESIZE), self._file_bytes)
 
 
 def sync_files(paths: list[Path]) -> None:

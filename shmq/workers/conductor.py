@@ -149,9 +149,8 @@ class Conductor:
         work += self._desks.poll(now_ms)
         clients = self._state.clients
         is_anybody_there = bool(clients.producers or clients.consumers or self._desks.is_anybody_attached)
-        is_anybody_there |= (
-            self._state.delays.is_anything_waiting
-        )  # its delivery moves offsets, whoever is there
+        # Delivering what waits moves offsets, whoever is there.
+        is_anybody_there |= self._state.delays.is_anything_waiting
         if self._company.came(now_ms, is_anybody_there=is_anybody_there):
             self._enter_rounds(now_ms)
         self._perform_effects()

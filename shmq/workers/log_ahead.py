@@ -66,9 +66,8 @@ class LogAhead:
         self._is_sync = is_sync
         self._wanted_at = np.zeros(1, dtype=np.int64)
         self.wanted_at = address_of(self._wanted_at)
-        self._thread = TendedThread(
-            "log-ahead", self._run, on_ready
-        )  # who waits for us must not do so for ever
+        # Whoever waits for a file must not do so for ever where nobody makes it any more.
+        self._thread = TendedThread("log-ahead", self._run, on_ready)
 
     def start(self, segment: Segment) -> None:
         """Begin, with the file that the writer appends to."""
