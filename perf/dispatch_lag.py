@@ -14,13 +14,13 @@ from typing import Final
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from perf.colocated_pair import Pair, clock, pair
 from perf.colocated_shmq import SEND_ARRAY, ShmqCarrier
 from perf.conftest import Arena
 from perf.contestants import start_shmq
 from perf.harness import OURS, Contest, Figures
+from perf.lag import lags_of
 from shmq.local.session import Session
 from shmq.store.watermarks import Watermarks
 
@@ -70,17 +70,3 @@ def send_and_sample(made: Pair, marks: Watermarks, messages: int) -> Figures:
     lags_ms = lags_of(np.array(samples, dtype=np.int64)) / _NS_PER_MS
     percentiles = {f"lag p{part:g} ms": float(np.percentile(lags_ms, part)) for part in (50, 99, 100)}
     return {**figures, **percentiles, "sampler CPU s": time.process_time() - begin}
-
-
-def lags_of(samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The lag at each sample, in nanoseconds.
-
-    Args:
-        samples: rows of the time, the log's end, how far it is dispatched; in order.
-    """
-    times, appended, dispatched = samples.T
-    seen_first = np.searchsorted(appended, dispatched, side="right")  # where the log was first beyond it
-    is_behind = seen_first < np.arange(len(samples)) + 1
-    lags = np.zeros(len(samples), dtype=np.int64)
-    lags[is_behind] = times[is_behind] - times[seen_first[is_behind]]
-    return lags

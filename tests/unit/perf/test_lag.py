@@ -1,6 +1,6 @@
 import numpy as np
 
-from perf.dispatch_lag import lags_of
+from perf.lag import lags_of
 
 
 def test_the_lag_is_the_age_of_the_oldest_record_without_an_entry():
