@@ -23,6 +23,7 @@ from shmq.store.segment import file_name
 from tests.support.small_store import SmallStore
 
 RECORDS = 1_000_000
+UNIQUE = 0x7F0000010001AABBCCDD000000000001
 PROPERTIES = b"UNIQ_KEY\x017F0000010001AABBCCDD000000000001\x02WAIT\x01true\x02CLUSTER\x01DefaultCluster\x02TAGS\x01TagA\x02"
 QUEUES = 4
 
@@ -38,14 +39,16 @@ def store(request: pytest.FixtureRequest) -> Iterator[SmallStore]:
 
 
 def write_records(store: SmallStore, topics: list[bytes]) -> None:
-    """A million copies of one record, patched for their queues."""
+    """A million copies of one record, patched for their queues and with ids of their own."""
     store.append(topics[0], 0, body=b"b" * 128, properties=PROPERTIES)
     model = store.records[0][-1]
     copies = [bytearray(model.replace(topics[0], topic)) for topic in topics]
     log = bytearray()
+    id_at = -len(PROPERTIES) + PROPERTIES.index(b"\x01") + 1
     for number in range(RECORDS):
         turn = number // len(topics)
         record = copies[number % len(topics)]
+        record[id_at : id_at + 32] = b"%032X" % (UNIQUE + number)
         struct.pack_into(">i", record, 12, turn % QUEUES)
         struct.pack_into(">qq", record, 20, turn // QUEUES, len(log))
         log += record

@@ -14,6 +14,7 @@ many instructions as before and miss the cache. For that there are the other que
 import ctypes
 import gc
 import os
+import shutil
 import signal
 import struct
 import tempfile
@@ -32,6 +33,9 @@ from shmq.memory.crc32 import crc32
 from shmq.memory.endian import load_native_i32
 from shmq.ring import spsc
 from shmq.shared import commit, submission
+from shmq.store.key_build import KeyBuild
+from shmq.store.key_files import KeyFiles
+from shmq.store.key_shape import KeyIndexShape
 from shmq.wire import command
 from shmq.wire.command import Command, Encoding
 from tests.support.fast_senders import FastSender
@@ -108,6 +112,7 @@ def prepared(directory: Path) -> dict[str, tuple[Prepare, int]]:
         "ring: offer and take 128 B": (_ring_passages, 64),
         "writer: commit 128 B": (_commits(ground), 32),
         "dispatcher: entry of a record": (_dispatch(directory / "dispatcher"), 16),
+        "indexer: key of a record": (_keys(directory / "indexer"), 16),
         "histogram: record": (_histogram_records, 64),
         "worker and writer: send, JSON": (_sends(directory / "json", Encoding.JSON), 4),
         "worker and writer: send, binary": (_sends(directory / "binary", Encoding.ROCKETMQ), 4),
@@ -137,7 +142,7 @@ def _commits(ground: WriterGround) -> Prepare:
     payload = struct.pack("<iiii", 0, 1, len(encoded), 0) + encoded
 
     def prepare(count: int) -> Callable[[], Any]:
-        ground.memory.watermarks.begin(0, 0, 0)
+        ground.memory.watermarks.begin(0, 0, 0, 0)
         spsc.give_back(ring, spsc.produced_position(ring))
         spsc.give_back(completions, spsc.produced_position(completions))
         for _ in range(count):
@@ -152,19 +157,38 @@ def _commits(ground: WriterGround) -> Prepare:
     return prepare
 
 
-def _dispatch(directory: Path) -> Prepare:
+def _records(directory: Path) -> tuple[SmallStore, list[int]]:
+    """A log, and where each record of it begins, its end included."""
     store = SmallStore(directory, log_file_bytes=1 << 20, queue_file_bytes=1 << 16)
-    store.add_queue(b"TopicTest", 0)
-    ends = [
+    positions = [
         store.append(b"TopicTest", 0, body=bytes(BODY_BYTES), properties=PROPERTIES)[0]
         for _ in range(RECORDS_MAX)
     ]
-    ends.append(store.end)
+    return store, [*positions, store.end]
+
+
+def _dispatch(directory: Path) -> Prepare:
+    store, ends = _records(directory)
+    store.add_queue(b"TopicTest", 0)
 
     def prepare(count: int) -> Callable[[], Any]:
         store.queues.max[:] = 0
         store.queues.end_position[:] = 0
         return lambda: store.dispatch.step(0, ends[count], 1 << 40)
+
+    return prepare
+
+
+def _keys(directory: Path) -> Prepare:
+    store, ends = _records(directory)
+    shape = KeyIndexShape(slots=1000, entries=10_000)
+
+    def prepare(count: int) -> Callable[[], Any]:
+        shutil.rmtree(directory / "index", ignore_errors=True)
+        files = KeyFiles(directory / "index", shape)
+        files.make_room(0)
+        build = KeyBuild(store.log, files)
+        return lambda: build.step(0, ends[count], 1 << 40, 0)
 
     return prepare
 

@@ -80,7 +80,7 @@ class Ground:
 
     def begin_anew(self) -> None:
         """Empty the log."""
-        self.memory.watermarks.begin(0, 0, 0)
+        self.memory.watermarks.begin(0, 0, 0, 0)
         self.memory.queues.next[:] = 0
 
     def commit(self) -> int:

@@ -30,7 +30,8 @@ answered in its own.
 
 | client | what it does there |
 | --- | --- |
-| Java `rocketmq-client` 4.9.8 and 5.5.0 | sync, async, oneway and batch sends, both header encodings; push consumer (concurrent, orderly, retries); lite-pull consumer; two consumers of a group that share the queues anew when one leaves |
+| Java `rocketmq-client` 4.9.8 and 5.5.0 | sync, async, oneway and batch sends, both header encodings; push consumer (concurrent, orderly, retries); lite-pull consumer; two consumers of a group that share the queues anew when one leaves; queries by key, by unique id and by offset id |
+| `mqadmin` 5.3.3 | queryMsgByKey, queryMsgByUniqueKey, queryMsgById |
 | C++ client 2.x (PyPI `rocketmq` 0.4.4) | sync, oneway and ordered sends, push consumer |
 | Java broker 5.3.3 | opens a store that shmq wrote, and the reverse; registers at our name server |
 | Java name server 5.3.3 | our broker registers there |
@@ -41,6 +42,9 @@ answered in its own.
 - An empty body is refused with MESSAGE_ILLEGAL, as Java's documentation has it.
 - A pull that waits and sees only messages that its filter leaves out waits to its own deadline and is then told how far
   it has been scanned; Java answers at its next check, within five seconds.
+- A query by key keeps to its two times to the millisecond; Java's index knows whole seconds, so its broker leaves out
+  messages of the first second and gives some that are up to a second too late. A message is given once, however often
+  it was indexed, and an answer holds no more of the newest messages than a frame that clients read.
 - Store timestamps never go back, even if the clock does.
 - Recovery repairs what Java leaves: missing queues are rebuilt from the log, and stale records behind a truncation cannot
   come back to life.
@@ -55,7 +59,6 @@ answered in its own.
 | arbitrary delays (TIMER_DELAY_MS, …) | refused as by a broker without a timer wheel; the 18 delay levels work |
 | SQL92 filters | refused as by a broker with `enablePropertyFilter=false`, which is RocketMQ's default |
 | pop consumption, request-reply, recall | REQUEST_CODE_NOT_SUPPORTED |
-| key index, queries by key | REQUEST_CODE_NOT_SUPPORTED; messages are found by offset, by time and by id |
 | retention | nothing is deleted |
 | replication, controller, ACL, TLS | absent; a slave role is refused at the start, a TLS hello closes its connection |
 """

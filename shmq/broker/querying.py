@@ -1,24 +1,35 @@
-"""Queries of a queue's bounds, of offsets by time, and of one message by where it lies.
+"""Queries of a queue's bounds, of offsets by time, of one message by where it lies, and of messages by a key.
 
 A queue that nobody knows is an empty one: its bounds are 0, and no error. So clients expect it.
 """
 
+from typing import Final
+
 from shmq.broker.outcome import Outcome, Peer, Reply
 from shmq.broker.replica import Replica
 from shmq.errors import RequestError
+from shmq.store.key_query import KeyQuery
 from shmq.store.search import Boundary, earliest_store_ms, message_at, offset_by_time
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command
 from shmq.wire.consume_headers import (
+    UNIQUE_KEY_QUERY_FIELD,
     EarliestStoreTimeHeader,
     EarliestStoreTimeResponseHeader,
     MaxOffsetHeader,
     MinOffsetHeader,
     OffsetResponseHeader,
+    QueryMessageHeader,
+    QueryMessageResponseHeader,
     SearchOffsetHeader,
     ViewMessageHeader,
 )
 from shmq.wire.fields import read_header, write_header
+from shmq.wire.frame import FRAME_BYTES_MAX
+
+COUNT_MAX: Final = 64
+UNIQUE_COUNT: Final = 32  # whatever a client asks for: it sends one message once, or a few times
+_HEAD_BYTES_MAX: Final = 1024  # of an answer, before its messages
 
 
 def handle_max_offset(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
@@ -64,6 +75,31 @@ def handle_view_message(broker: Replica, request: Command, peer: Peer, now_ms: i
         remark = f"can not find message by the offset, {header.position}"
         raise RequestError(ResponseCode.SYSTEM_ERROR, remark)
     return Reply(request.reply(), (found,))
+
+
+def handle_query_message(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
+    """QUERY_MESSAGE: the newest messages of a topic that have a key, or a unique id, as many as fit a frame."""
+    del peer, now_ms
+    header = read_header(QueryMessageHeader, request.fields)
+    is_unique = request.fields.get(UNIQUE_KEY_QUERY_FIELD) == "true"
+    query = KeyQuery(
+        topic=header.topic,
+        key=header.key,
+        count_max=UNIQUE_COUNT if is_unique else min(header.message_count_max, COUNT_MAX),
+        bytes_max=min(FRAME_BYTES_MAX, broker.config.output_bytes_max) - _HEAD_BYTES_MAX,
+        begin_ms=header.begin_timestamp_ms,
+        end_ms=header.end_timestamp_ms,
+    )
+    marks = broker.watermarks
+    answer = broker.keys.find(query, marks.trimmed, marks.confirmed)
+    if not answer.messages:
+        nothing = write_header(QueryMessageResponseHeader(index_timestamp_ms=0, index_position=0))
+        remark = "can not find message, maybe time range not correct"
+        raise RequestError(ResponseCode.QUERY_NOT_FOUND, remark, nothing)
+    found = QueryMessageResponseHeader(
+        index_timestamp_ms=answer.end_timestamp_ms, index_position=answer.end_position
+    )
+    return Reply(request.reply(fields=write_header(found)), answer.messages)
 
 
 def _offset(request: Command, offset: int) -> Reply:

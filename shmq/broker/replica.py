@@ -15,6 +15,7 @@ from shmq.broker.message_ids import UniqueIds
 from shmq.broker.updates import GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config
+from shmq.store.key_query import KeyIndexReader
 from shmq.store.offset_table import OffsetTable
 from shmq.store.position import NONE
 from shmq.store.read import QueueReader, ReadResult
@@ -73,6 +74,7 @@ class Replica:
         config: the broker's settings.
         offsets: the table of committed offsets, in shared memory.
         reader: the queues and their messages.
+        keys: finds messages by their keys.
         watermarks: how far the log has come.
         topics: by name.
         groups: by name.
@@ -89,12 +91,14 @@ class Replica:
         config: Config,
         offsets: OffsetTable,
         reader: QueueReader,
+        keys: KeyIndexReader,
         watermarks: Watermarks,
         source: random.Random,
     ) -> None:
         self.config = config
         self.offsets = offsets
         self.reader = reader
+        self.keys = keys
         self.watermarks = watermarks
         self.random = source
         self.topics: dict[str, TopicView] = {}

@@ -57,6 +57,7 @@ _ROWS: Final = (
     Request(RequestCode.SEND_BATCH_MESSAGE, Plane.DATA, sending.handle_send),
     Request(RequestCode.PULL_MESSAGE, Plane.DATA, pulling.handle_pull, on_vip=False),
     Request(RequestCode.LITE_PULL_MESSAGE, Plane.DATA, pulling.handle_pull, on_vip=False),
+    Request(RequestCode.QUERY_MESSAGE, Plane.DATA, querying.handle_query_message),
     Request(RequestCode.QUERY_CONSUMER_OFFSET, Plane.DATA, offsets_requests.handle_query_offset),
     Request(RequestCode.UPDATE_CONSUMER_OFFSET, Plane.DATA, offsets_requests.handle_update_offset),
     Request(RequestCode.SEARCH_OFFSET_BY_TIMESTAMP, Plane.DATA, querying.handle_search_offset),

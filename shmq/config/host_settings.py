@@ -95,6 +95,26 @@ class StoreSettings:
     consume_queue_flush_interval_ms: int = setting(
         1000, "How often consume queues are flushed.", java="flushIntervalConsumeQueue", allowed=duration()
     )
+    key_index: bool = setting(
+        True,
+        "Whether messages can be found by their keys and unique ids; what was stored while it was off is indexed when it "
+        "is on again.",
+        java="messageIndexEnable",
+    )
+    key_index_slots: int = setting(
+        5_000_000,
+        "Slots of one key index file: about a quarter of key_index_entries. Other files than of these sizes are built "
+        "again.",
+        java="maxHashSlotNum",
+        allowed=quantity(),
+    )
+    key_index_entries: int = setting(
+        20_000_000,
+        "Entries of one key index file, of which the first is not used. A message takes one for each key and one for its "
+        "unique id, of 20 bytes.",
+        java="maxIndexNum",
+        allowed=between(2, INT32_MAX),
+    )
     message_bytes_max: int = setting(
         4 * MIB,
         "Longest message body. Larger needs a larger submit_ring_bytes and frame_bytes_max.",

@@ -83,10 +83,10 @@ WITHOUT_EFFECT: Final = frozenset(
     lockInStrictMode logicalDiskSpaceCleanForciblyThreshold logicQueueForceSwapMapInterval
     logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum mappedFileSizeConsumeQueueExt mappedFileSizeTimerLog
     mappedFileSwapEnable mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum
-    maxChecksumRange maxCommitJitter maxConsumeQueueScan maxDelayTime maxErrorRateOfBloomFilter maxHashSlotNum
-    maxHaTransferByteInSecond maxIndexNum maxLmqConsumeQueueNum maxMsgsNumBatch maxOffsetMapSize maxPopPollingSize
+    maxChecksumRange maxCommitJitter maxConsumeQueueScan maxDelayTime maxErrorRateOfBloomFilter
+    maxHaTransferByteInSecond maxLmqConsumeQueueNum maxMsgsNumBatch maxOffsetMapSize maxPopPollingSize
     maxReconnectIntervalTimeSeconds maxRecoveryCommitlogFiles maxSlaveResendLength maxStatsIdleTimeInMinutes
-    maxTopicLength memTableFlushInterval memTableFlushIntervalMs messageIndexEnable messageIndexSafe
+    maxTopicLength memTableFlushInterval memTableFlushIntervalMs messageIndexSafe
     messageStorePlugIn metricGrpcExporterIntervalInMills metricGrpcExporterTimeOutInMills
     metricLoggingExporterIntervalInMills metricsExporterType metricsGrpcExporterHeader metricsGrpcExporterTarget
     metricsInDelta metricsLabel metricsOtelCardinalityLimit metricsPromExporterHost metricsPromExporterPort

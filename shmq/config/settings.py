@@ -27,9 +27,12 @@ from shmq.config.broker_settings import (
 from shmq.config.cpu_pinning import AUTO, pinned_cpus
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
 from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
-from shmq.config.units import KIB, read_ms
+from shmq.config.units import INT32_MAX, KIB, read_ms
 
 QUEUE_ENTRY_BYTES: Final = 20
+KEY_INDEX_HEAD_BYTES: Final = 40
+KEY_SLOT_BYTES: Final = 4
+KEY_ENTRY_BYTES: Final = 20
 RECORD_OVERHEAD_BYTES_MAX: Final = 64 * KIB  # beside a record's body: fixed fields, topic, properties
 VIP_PORT_DISTANCE: Final = 2
 PATHS: Final = ("store_root", "commit_log_directory", "log_directory", "namesrv_kv_path", "ready_file")
@@ -184,6 +187,13 @@ class Config(
                 ("frame_bytes_max", "message_bytes_max"),
                 self.frame_bytes_max,
                 f"at least {message}: a message of message_bytes_max and its head",
+            )
+        index_bytes = KEY_SLOT_BYTES * self.key_index_slots + KEY_ENTRY_BYTES * self.key_index_entries
+        if KEY_INDEX_HEAD_BYTES + index_bytes > INT32_MAX:
+            raise SettingError(
+                ("key_index_slots", "key_index_entries"),
+                self.key_index_slots,
+                f"so few that a file of them has at most {INT32_MAX} bytes",
             )
         if self.restart_delay_ms_max < self.restart_delay_ms_min:
             raise SettingError(

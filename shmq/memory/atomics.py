@@ -2,7 +2,8 @@
 
 Each word has one writer, so there is no swap and no add here. A release publishes: whoever sees the value
 by an acquire also sees all that its writer stored before. `full_fence` stands between "I sleep" and the
-last look at the queue, and between "here is work" and "does anybody sleep".
+last look at the queue, and between "here is work" and "does anybody sleep". The other two fences order plain loads
+and stores, of words in files that are narrower than ours; on x86 they bind the compiler only.
 
 With the JIT off the same names work through ctypes; x86 keeps the order, and such runs are single-process.
 """
@@ -40,6 +41,16 @@ def store_relaxed(address: int, value: int) -> None:
 @inline_in_kernels(intrinsics.full_fence)
 def full_fence() -> None:
     """No load behind it moves before a store ahead of it."""
+
+
+@inline_in_kernels(intrinsics.release_fence)
+def release_fence() -> None:
+    """No store behind it is seen before a store or a load ahead of it."""
+
+
+@inline_in_kernels(intrinsics.acquire_fence)
+def acquire_fence() -> None:
+    """No load or store behind it moves before a load ahead of it."""
 
 
 @inline_in_kernels(intrinsics.pause)

@@ -68,15 +68,21 @@ def store_relaxed_i64(typingctx: Any, address: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64), codegen
 
 
-@intrinsic
-def full_fence(typingctx: Any) -> Any:
-    """No load after it moves before a store ahead of it."""
+def _fence(order: str) -> Any:
+    @intrinsic
+    def fence(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+            builder.fence(order)
+            return context.get_dummy_value()
 
-    def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
+        return types.void(), codegen
 
-    return types.void(), codegen
+    return fence
+
+
+full_fence = _fence("seq_cst")
+release_fence = _fence("release")
+acquire_fence = _fence("acquire")
 
 
 def _loader(bits: int, swap: bool) -> Any:

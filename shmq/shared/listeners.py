@@ -1,4 +1,4 @@
-"""Who waits for news of the log: the bells of network workers, the conductor and attached sessions, to be rung at once.
+"""Who waits for news of the log, to be rung at once: network workers, the conductor, the indexer, attached sessions.
 
 A listening process states on its bell which news it wants (`doorbell.want`); it is woken for nothing else. Bells of
 sessions lie in memory that strangers write, and are rung as theirs. Each of those who bring news (the dispatcher, the
@@ -66,7 +66,7 @@ class Listeners:
     def __init__(self, memory: BrokerMemory) -> None:
         workers = range(memory.plan.workers)
         self._inner = [memory.bell(plan.BELL_FIRST_WORKER + worker) for worker in workers]
-        self._inner.append(memory.bell(plan.BELL_CONDUCTOR))
+        self._inner += [memory.bell(plan.BELL_CONDUCTOR), memory.bell(plan.BELL_INDEXER)]
         self._sessions = memory.sessions
         self._polled = Polled(memory.sessions)
         self._bells: Words = np.zeros(0, dtype=np.int64)

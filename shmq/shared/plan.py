@@ -48,10 +48,11 @@ FIRST_WORKER: Final = 5
 BELL_WRITER: Final = 0
 BELL_FLUSHER: Final = 1
 BELL_DISPATCHER: Final = 2
-BELL_CONDUCTOR: Final = 3
-BELL_LOCAL: Final = 4
+BELL_INDEXER: Final = 3
+BELL_CONDUCTOR: Final = 4
+BELL_LOCAL: Final = 5
 """The conductor's second bell, a futex, since a process that was not forked from ours has no eventfd of it."""
-BELL_FIRST_WORKER: Final = 5
+BELL_FIRST_WORKER: Final = 6
 
 LOCAL_LETTER_RING_BYTES: Final = 64 * 1024
 

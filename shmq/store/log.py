@@ -59,8 +59,25 @@ class LogReader:
         mappings: (start of a file, 0) -> where it is mapped, for kernels.
     """
 
-    def __init__(self, path: Path, file_bytes: int, mappings_max: int = _MAPPINGS_MAX) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file_bytes: int,
+        mappings_max: int = _MAPPINGS_MAX,
+        lender: "LogReader | None" = None,
+    ) -> None:
+        """Map no file yet.
+
+        Args:
+            path: the directory of the log.
+            file_bytes: the size of a file.
+            mappings_max: how many files may be mapped at once.
+            lender: another thread's reader, of the same log: what it looked at last need not be mapped, and its pages
+                not be brought in, a second time.
+        """
         self.file_bytes = file_bytes
+        self._lender = lender
+        self._borrowed: dict[int, memoryview] = {}
         self._directory = LogDirectory(path, file_bytes)
         self._mappings_max = mappings_max
         self._segments: dict[int, Segment] = {}
@@ -100,11 +117,8 @@ class LogReader:
         start = position // self.file_bytes * self.file_bytes
         segment = self._segments.get(start)
         if segment is None:
-            try:
-                segment = self._directory.open(start, writable=False)
-            except StoreError:
-                if self._directory.file(start).exists():
-                    raise
+            segment = self._borrow(start) or self._open(start)
+            if segment is None:
                 return None
             if len(self._segments) >= self._mappings_max:
                 self._drop(self.mappings.oldest()[0])
@@ -115,9 +129,31 @@ class LogReader:
         self._last = segment
         return segment
 
+    def _open(self, start: int) -> Segment | None:
+        try:
+            return self._directory.open(start, writable=False)
+        except StoreError:
+            if self._directory.file(start).exists():
+                raise
+            return None
+
+    def _borrow(self, start: int) -> Segment | None:
+        """The lender's mapping, if it is at that file; it stays mapped while we hold a slice."""
+        lent = self._lender._last if self._lender is not None else None  # noqa: SLF001 - of our own class
+        if lent is None or lent.start != start:
+            return None
+        try:
+            self._borrowed[start] = lent.view[:]
+        except ValueError:  # closed between the two lines
+            return None
+        return lent
+
     def _drop(self, start: int) -> None:
         self.mappings.remove(start, 0)
         segment = self._segments.pop(start)
         if segment is self._last:
             self._last = None
-        segment.close()
+        if start in self._borrowed:
+            self._borrowed.pop(start).release()
+        else:
+            segment.close()

@@ -8,11 +8,11 @@ gives the decoded text: its UTF-16 units, each malformed sequence of bytes being
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from shmq.jit import kernel
 from shmq.memory.block import equal
-from shmq.memory.endian import load_native_i32, load_u8
+from shmq.memory.endian import load_native_i32, load_native_i64, load_u8
 from shmq.memory.lanes import LANES, bytes_up_to, lowest_bit
 from shmq.store.position import NONE
 
@@ -21,9 +21,28 @@ VALUE_END: Final = 0x02
 
 _TAGS: Final = int.from_bytes(b"TAGS", "little")
 _TAGS_BYTES: Final = 5  # the name and its end
+_KEYS: Final = int.from_bytes(b"KEYS", "little")
+_KEYS_BYTES: Final = 5
+_UNIQUE_KEY: Final = int.from_bytes(b"UNIQ_KEY", "little")
+_UNIQUE_KEY_BYTES: Final = 9
 _REPLACEMENT: Final = 0xFFFD
 _PLUS, _MINUS, _ZERO = b"+-0"
 _MASK_32: Final = 0xFFFF_FFFF
+_NOT_ASCII: Final = -0x7F7F_7F7F_7F7F_7F80  # the highest bit of each byte of a word
+_BYTES_2: Final = 0x00FF_00FF_00FF_00FF
+_HALVES: Final = 0x0000_FFFF_0000_FFFF
+_31_2: Final = 31**2
+_31_4: Final = 31**4
+_31_8: Final = 31**8 & _MASK_32
+
+
+class KeyTexts(NamedTuple):
+    """Where the values of KEYS and UNIQ_KEY lie, from the beginning of the properties; NONE and 0 without."""
+
+    keys: int
+    keys_bytes: int
+    unique: int
+    unique_bytes: int
 
 
 def parse(text: bytes) -> dict[str, str]:
@@ -101,15 +120,80 @@ def find_tags(properties: int, size_bytes: int, readable_bytes: int) -> tuple[in
 
 
 @kernel
+def _pair_end(properties: int, at: int, size_bytes: int, readable_bytes: int) -> int:
+    """Where the pair that begins here ends: before its VALUE_END, or with the properties."""
+    while at < size_bytes and at + LANES <= readable_bytes:
+        ends = bytes_up_to(properties + at, VALUE_END) & ~bytes_up_to(properties + at, NAME_END)
+        if ends != 0:
+            return min(at + lowest_bit(ends), size_bytes)
+        at += LANES
+    while at < size_bytes and load_u8(properties + at) != VALUE_END:
+        at += 1
+    return min(at, size_bytes)
+
+
+@kernel
 def _begins_with_tags(pair: int) -> bool:
     """Whether a pair of more than five bytes has the name TAGS."""
     return load_native_i32(pair) == _TAGS and load_u8(pair + 4) == NAME_END
 
 
 @kernel
+def find_keys(properties: int, size_bytes: int, readable_bytes: int) -> KeyTexts:
+    """As find, of KEYS and UNIQ_KEY, with 32 bytes at once as far as so many can be read from `properties` on."""
+    keys = unique = NONE
+    keys_bytes = unique_bytes = 0
+    pair = 0
+    while pair < size_bytes:
+        pair_end = _pair_end(properties, pair, size_bytes, readable_bytes)
+        begin = properties + pair
+        if pair_end > pair + _KEYS_BYTES:
+            if load_native_i32(begin) == _KEYS and load_u8(begin + 4) == NAME_END:
+                keys = pair + _KEYS_BYTES
+                keys_bytes = pair_end - keys
+            elif (
+                pair_end > pair + _UNIQUE_KEY_BYTES
+                and load_native_i64(begin) == _UNIQUE_KEY
+                and load_u8(begin + 8) == NAME_END
+            ):
+                unique = pair + _UNIQUE_KEY_BYTES
+                unique_bytes = pair_end - unique
+        pair = pair_end + 1
+    return KeyTexts(keys, keys_bytes, unique, unique_bytes)
+
+
+@kernel
 def java_hash(text: int, size_bytes: int) -> int:
     """Java's String.hashCode of UTF-8 bytes, sign-extended to 64 bits."""
-    result = 0
+    return java_hash_after(0, text, size_bytes)
+
+
+@kernel
+def java_hash_after(hashed: int, text: int, size_bytes: int) -> int:
+    """As java_hash, of a longer text whose beginning has the hash `hashed`."""
+    result = hashed & _MASK_32
+    at = 0
+    while at + 8 <= size_bytes:
+        word = load_native_i64(text + at)
+        if word & _NOT_ASCII != 0:
+            break
+        # Neighbours are joined: bytes to halves of a word, these to words, and these to the hash of all.
+        twos = (word & _BYTES_2) * 31 + ((word >> 8) & _BYTES_2)
+        fours = (twos & _HALVES) * _31_2 + ((twos >> 16) & _HALVES)
+        eight = (fours & _MASK_32) * _31_4 + (fours >> 32)
+        result = (result * _31_8 + eight) & _MASK_32
+        at += 8
+    while at < size_bytes and load_u8(text + at) < 0x80:
+        result = (31 * result + load_u8(text + at)) & _MASK_32
+        at += 1
+    if at < size_bytes:
+        result = _hash_characters(result, text + at, size_bytes - at)
+    return result - ((result >> 31) << 32)
+
+
+@kernel
+def _hash_characters(result: int, text: int, size_bytes: int) -> int:
+    """What java_hash_after does, character by character, unsigned."""
     at = 0
     while at < size_bytes:
         unit = load_u8(text + at)
@@ -122,7 +206,7 @@ def java_hash(text: int, size_bytes: int) -> int:
             unit = 0xDC00 + ((unit - 0x10000) & 0x3FF)
         result = (31 * result + unit) & _MASK_32
         at += taken
-    return result - ((result >> 31) << 32)
+    return result
 
 
 @kernel

@@ -91,6 +91,7 @@ BLANK_BYTES_MIN: Final = 8
 TRANSACTION_MASK: Final = 0xC
 TRANSACTION_NONE: Final = 0x0
 TRANSACTION_COMMIT: Final = 0x8
+TRANSACTION_ROLLBACK: Final = 0xC
 BORN_HOST_V6: Final = 0x10
 STORE_HOST_V6: Final = 0x20
 
@@ -292,9 +293,7 @@ def property_at(address: int, name: int, name_bytes: int) -> tuple[int, int]:
 def tag_hash(address: int) -> int:
     """Java's hash of the TAGS of this verified record; 0 without."""
     value, value_bytes = property_at(address, address_of(_TAGS), 4)
-    if value < 0:
-        return 0
-    return properties.java_hash(address + value, value_bytes)
+    return properties.java_hash(address + value, value_bytes) if value >= 0 else 0
 
 
 @kernel

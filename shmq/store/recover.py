@@ -9,7 +9,7 @@ entries of records before the walk, the walk begins again at the first file, and
 Whoever comes here holds the store's lock. The order on disk is
 
     abort marked -> checkpoint set back to where the walk begins -> queues cut -> entries written
-    -> log cut -> all synced -> checkpoint set to what is now true
+    -> log cut -> all synced -> checkpoint set to what is now true -> key index cut (see key_recover.py)
 
 so recovery may be killed anywhere: the next one begins at the same file or an earlier one. What it leaves, a
 RocketMQ broker can open.
@@ -29,6 +29,7 @@ from shmq.memory.block import address_of
 from shmq.store.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
 from shmq.store.dispatch import Dispatch
 from shmq.store.flush import flush_range
+from shmq.store.key_recover import LogExtent, recover_keys
 from shmq.store.log import LogDirectory, LogReader
 from shmq.store.log_scan import (
     INVALID,
@@ -84,6 +85,7 @@ class Recovered:
         walked_from: where the walk with checksums began.
         records: how many records were walked.
         set_aside: copies of whole records that could not stay: a reason for an alert.
+        indexed: from where on records are still to be put into the key index.
     """
 
     trimmed: int
@@ -92,6 +94,7 @@ class Recovered:
     walked_from: int
     records: int
     set_aside: tuple[Path, ...]
+    indexed: int
 
 
 def recover(
@@ -164,7 +167,9 @@ class _Recovery:
                 confirmed_position=last_record,
             )
         )
-        return Recovered(self._starts[0], end, store_ms, begin, int(self._note[RECORDS]), tuple(set_aside))
+        indexed = self._recover_keys(checkpoint, self._starts[0], end)
+        records = int(self._note[RECORDS])
+        return Recovered(self._starts[0], end, store_ms, begin, records, tuple(set_aside), indexed)
 
     def _refuse_the_impossible(self) -> None:
         """Raise on a sequence that nobody can use, before anything is written."""
@@ -178,7 +183,7 @@ class _Recovery:
             self._progress(f"removing the queue {topic.decode(errors='replace')} {queue_id}: there is no log")
             self._directory(topic, queue_id).remove()
         self._write_checkpoint(Checkpoint())
-        return Recovered(0, 0, 0, 0, 0, ())
+        return Recovered(0, 0, 0, 0, 0, (), self._recover_keys(Checkpoint(), 0, 0))
 
     def _load_queues(self) -> None:
         for topic, queue_id in list_queues(self._paths.consumequeue):
@@ -303,6 +308,13 @@ class _Recovery:
             directory = self._directory(self._topics.name(topic_id), queue_id)
             self._queues.min[slot] = directory.find_min(int(self._queues.max[slot]), self._starts[0])
             self._queues.next[slot] = self._queues.max[slot]
+
+    def _recover_keys(self, checkpoint: Checkpoint, begin: int, end: int) -> int:
+        with closing(LogReader(self._paths.commitlog, self._sizes.commit_log_file_bytes)) as reader:
+            log = LogExtent(reader, begin, end)
+            return recover_keys(
+                self._paths, self._sizes.key_index, log, checkpoint, self._clean_exit, self._progress
+            )
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         with closing(CheckpointFile(self._paths.checkpoint)) as file:

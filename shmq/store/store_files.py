@@ -5,6 +5,7 @@
     index/          hash indexes of keys
     config/         JSON documents, each with its .bak
     checkpoint      from where recovery may start
+    index.checkpoint  how far the key index is on disk; RocketMQ does not look here
     abort           exists while the store is open, and after a crash; holds a process id
     lock            its first byte is locked by whoever has the store open
     quarantine/     bytes that recovery cut off; RocketMQ does not look here
@@ -25,6 +26,7 @@ from typing import Final
 
 from shmq.config.settings import Config
 from shmq.errors import StoreError
+from shmq.store.key_shape import KeyIndexShape
 
 COMMIT_LOG_FILE_BYTES: Final = 1 << 30
 CONSUME_QUEUE_FILE_BYTES: Final = 6_000_000
@@ -67,6 +69,11 @@ class StorePaths:
         return self.root / "index"
 
     @property
+    def index_checkpoint(self) -> Path:
+        """The file that says how far the key index is on disk; RocketMQ does not know it."""
+        return self.root / "index.checkpoint"
+
+    @property
     def config(self) -> Path:
         """The directory of the documents."""
         return self.root / "config"
@@ -98,11 +105,13 @@ class StoreSizes:
 
     commit_log_file_bytes: int = COMMIT_LOG_FILE_BYTES
     consume_queue_file_bytes: int = CONSUME_QUEUE_FILE_BYTES
+    key_index: KeyIndexShape = KeyIndexShape()  # noqa: RUF009 - it is immutable
 
     @classmethod
     def of(cls, config: Config) -> "StoreSizes":
         """The sizes that a configuration states."""
-        return cls(config.commit_log_file_bytes, config.consume_queue_file_bytes)
+        key_index = KeyIndexShape(config.key_index_slots, config.key_index_entries)
+        return cls(config.commit_log_file_bytes, config.consume_queue_file_bytes, key_index)
 
     def __post_init__(self) -> None:
         assert 0 < self.commit_log_file_bytes < 1 << 31
@@ -193,7 +202,7 @@ def check_layout(paths: StorePaths) -> None:
                 raise StoreError(f"{directory} must be a directory")
             if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
                 raise StoreError(f"{directory} must be readable and writable to this user")
-    for file in (paths.checkpoint, paths.abort, paths.lock):
+    for file in (paths.checkpoint, paths.index_checkpoint, paths.abort, paths.lock):
         if file.exists() and not file.is_file():
             raise StoreError(f"{file} must be a file")
     disk = os.statvfs(paths.root)

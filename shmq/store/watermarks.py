@@ -8,12 +8,13 @@
        384  replicated     is held by as many slaves as the policy asks           replicator
        512  trimmed        is gone                                                conductor
        640  queues_ms      (a store time) has its queue entries on disk           dispatcher
-       768
+       768  indexed        can be found by its keys                               dispatcher
+       896
 
 Each word is on a line of its own, has one writer and only grows. `confirmed`, up to which consumers may see,
 is computed and never stored: `appended`, under SYNC_FLUSH `flushed`.
 
-    trimmed <= dispatched <= confirmed <= appended; flushed, replicated <= appended
+    indexed, trimmed <= dispatched <= confirmed <= appended; flushed, replicated <= appended
 """
 
 from typing import Final
@@ -22,13 +23,14 @@ from shmq.memory.layout import LINE_BYTES, layout, offset_of
 from shmq.memory.words import load_word, store_word
 
 LAYOUT: Final = layout(
-    6 * LINE_BYTES,
+    7 * LINE_BYTES,
     appended=(0, "<i8"),
     flushed=(128, "<i8"),
     dispatched=(256, "<i8"),
     replicated=(384, "<i8"),
     trimmed=(512, "<i8"),
     queues_ms=(640, "<i8"),
+    indexed=(768, "<i8"),
 )
 
 SIZE: Final = LAYOUT.itemsize
@@ -38,6 +40,7 @@ DISPATCHED: Final = offset_of(LAYOUT, "dispatched")
 REPLICATED: Final = offset_of(LAYOUT, "replicated")
 TRIMMED: Final = offset_of(LAYOUT, "trimmed")
 QUEUES_MS: Final = offset_of(LAYOUT, "queues_ms")
+INDEXED: Final = offset_of(LAYOUT, "indexed")
 
 
 class Watermarks:
@@ -61,6 +64,11 @@ class Watermarks:
     def dispatched(self) -> int:
         """The end of what is in the queues."""
         return load_word(self.address + DISPATCHED)
+
+    @property
+    def indexed(self) -> int:
+        """The end of what is in the key index."""
+        return load_word(self.address + INDEXED)
 
     @property
     def trimmed(self) -> int:
@@ -87,9 +95,10 @@ class Watermarks:
         assert value >= load_word(self.address + word), "a watermark never goes back"
         store_word(self.address + word, value)
 
-    def begin(self, trimmed: int, end: int, store_time_ms: int) -> None:
+    def begin(self, trimmed: int, end: int, store_time_ms: int, indexed: int) -> None:
         """Set all of them, after recovery and before any role starts."""
         for word in (APPENDED, FLUSHED, DISPATCHED, REPLICATED):
             store_word(self.address + word, end)
         store_word(self.address + TRIMMED, trimmed)
         store_word(self.address + QUEUES_MS, store_time_ms)
+        store_word(self.address + INDEXED, indexed)

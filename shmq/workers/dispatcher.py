@@ -1,8 +1,10 @@
 """The dispatcher: follows the log up to `confirmed`, gives each record its place in its queue, wakes readers.
 
+Its process also holds the indexer (`indexer.py`), a thread that follows it and puts keys into the key index.
+
 A round takes a bounded part of the log; while nothing is odd a kernel does one after another (`shared/follow.py`).
-The queue files it wrote are synced by a thread of this process, which alone moves `queues_ms`: the store time up to
-which the checkpoint may vouch for them. Killed, a successor begins at `dispatched`; whatever lies there already is
+What both wrote is synced by another thread of this process, which alone moves `queues_ms`: the store time up to which
+the checkpoint may vouch for the queues. Killed, a successor begins at `dispatched`; whatever lies there already is
 written again, the same bytes in the same place.
 """
 
@@ -10,6 +12,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +32,7 @@ from shmq.store.log import LogReader
 from shmq.store.queue_files import QueueFiles, sync_files
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import DISPATCHED, QUEUES_MS
+from shmq.workers.indexer import Indexer
 from shmq.workers.runner import row_alive
 
 TIMER_SLACK_NS: Final = 1000
@@ -40,6 +44,8 @@ begins when so many times as long has passed, but not later than that: a crash c
 """
 RETRY_NS: Final = 1_000_000_000
 """So long after it could not dispatch, as on a full disk, it tries again."""
+INDEX_STOP_NS: Final = 5_000_000_000
+"""So long a stop waits for the key index, which after a loss may be far behind; the next start goes on with it."""
 
 
 class Dispatcher:
@@ -67,8 +73,10 @@ class Dispatcher:
         self._sync_at_ns = 0
         self._sync_took_ns = 0
         self._sync_failure = ""
-        self._work: queue.SimpleQueue[tuple[list[Path], int] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._sync_queues, name="queue-sync", daemon=True)
+        self._indexer = Indexer(config, memory, self._reader, self.wake) if config.key_index else None
+        self._dispatched_ns = 0
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
 
     def start(self) -> None:
         """Begin at `dispatched`."""
@@ -77,6 +85,8 @@ class Dispatcher:
         set_timer_slack(TIMER_SLACK_NS)
         doorbell.ring_bell(self._memory.bell(plan.BELL_CONDUCTOR))  # a predecessor may not have come to it
         self._thread.start()
+        if self._indexer is not None:
+            self._indexer.start(self._work.put)
 
     @property
     def is_ready(self) -> bool:
@@ -87,6 +97,7 @@ class Dispatcher:
         """Dispatch a part of the log."""
         if self._sync_failure:
             raise StoreError(self._sync_failure)
+        assert self._indexer is None or self._indexer.is_running, "the indexer has died"
         if now_ns >= self._sync_at_ns and self._work.empty():
             self._sync_at_ns = now_ns + self._sync_pause_ns
             self._hand_over()
@@ -145,12 +156,19 @@ class Dispatcher:
         if row_alive(self._memory.roster[plan.WRITER]):  # first: what it does before its end is seen below
             return False
         marks = self._memory.watermarks
-        return marks.dispatched >= marks.confirmed or bool(self._problem)
+        if marks.dispatched < marks.confirmed and not self._problem:
+            return False
+        now_ns = time.monotonic_ns()
+        self._dispatched_ns = self._dispatched_ns or now_ns
+        is_indexed = self._indexer is None or self._indexer.is_done
+        return is_indexed or now_ns - self._dispatched_ns > INDEX_STOP_NS
 
     def close(self) -> None:
-        """Sync every queue file."""
+        """Sync every file."""
         self._files.close()
         self._hand_over()
+        if self._indexer is not None:
+            self._indexer.stop()
         self._work.put(None)
         self._thread.join()
 
@@ -191,24 +209,27 @@ class Dispatcher:
 
     def _hand_over(self) -> None:
         """Give the thread what was written, and how far in time that goes."""
-        paths = self._files.take_dirty()
-        if paths or self._store_ms > self._memory.watermarks.queues_ms:
-            self._work.put((paths, self._store_ms))
+        paths, store_ms = self._files.take_dirty(), self._store_ms
+        if paths or store_ms > self._memory.watermarks.queues_ms:
+            self._work.put(lambda: self._sync_queues(paths, store_ms))
 
-    def _sync_queues(self) -> None:
-        """The thread: sync what it is given, then let the checkpoint vouch for it."""
+    def _sync(self) -> None:
+        """The thread: do what it is given."""
         if self._memory.roster[plan.DISPATCHER]["epoch"] > 1:
             os.sync()  # a dead predecessor wrote to files that nobody remembers
         while (work := self._work.get()) is not None:
-            paths, store_ms = work
-            begin_ns = time.monotonic_ns()
             try:
-                sync_files(paths)
-            except OSError as error:
-                # What was not written may be lost: the checkpoint stays, and recovery builds the queues again.
-                self._sync_failure = f"queue files could not be synced: {error}"
+                work()
+            except (OSError, StoreError) as error:
+                # What was not written may be lost: checkpoint and mark stay, and recovery builds it again.
+                self._sync_failure = f"files could not be synced: {error}"
                 self.wake()
                 return
-            self._sync_took_ns = time.monotonic_ns() - begin_ns
-            if store_ms > self._memory.watermarks.queues_ms:
-                self._memory.watermarks.move(QUEUES_MS, store_ms)
+
+    def _sync_queues(self, paths: list[Path], store_ms: int) -> None:
+        """Sync queue files, then let the checkpoint vouch for them."""
+        begin_ns = time.monotonic_ns()
+        sync_files(paths)
+        self._sync_took_ns = time.monotonic_ns() - begin_ns
+        if store_ms > self._memory.watermarks.queues_ms:
+            self._memory.watermarks.move(QUEUES_MS, store_ms)

@@ -19,6 +19,7 @@ from shmq.fastpath.tables import FastTables
 from shmq.ring import doorbell, waiting
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.key_query import KeyIndexReader
 from shmq.store.log import LogReader
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StorePaths, StoreSizes
@@ -76,17 +77,13 @@ class NetworkWorker:
     def start(self) -> None:
         """Open the store for reading, and ask the conductor for its tables."""
         config, memory = self._config, self._memory
-        paths = StorePaths.of(config)
+        paths, sizes = StorePaths.of(config), StoreSizes.of(config)
+        log = LogReader(paths.commitlog, sizes.commit_log_file_bytes)
         self._replica = Replica(
             config,
             memory.offsets,
-            QueueReader(
-                paths.consumequeue,
-                StoreSizes.of(config),
-                memory.queues,
-                LogReader(paths.commitlog, config.commit_log_file_bytes),
-                read_limits(config),
-            ),
+            QueueReader(paths.consumequeue, sizes, memory.queues, log, read_limits(config)),
+            KeyIndexReader(paths.index, sizes.key_index, log),
             memory.watermarks,
             random.Random(),  # noqa: S311 - it spreads messages over queues
         )

@@ -17,6 +17,7 @@ BOUNDS = {
     "ring: offer and take 128 B": 100,
     "writer: commit 128 B": 540,
     "dispatcher: entry of a record": 830,
+    "indexer: key of a record": 1000,
     "histogram: record": 72,
     "worker and writer: send, JSON": 6600,
     "worker and writer: send, binary": 5300,

@@ -1,7 +1,7 @@
 """Clients that we did not write, as the tests drive them: the Java drivers and the C++ one speak the same lines.
 
-A client is named by its language and version. `produce` and `queue_bounds` run to their end; a consumer runs until
-`stop`, and tells meanwhile what it holds and has received.
+A client is named by its language and version. `produce`, `queue_bounds` and `query` run to their end; a consumer runs
+until `stop`, and tells meanwhile what it holds and has received.
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.support.java import driver_command
+from tests.support.java import UTF8, driver_command
 from tests.support.processes import Process
 
 CPP: Final = "c++"
@@ -147,6 +147,16 @@ class Client:
         queues: dict[str, dict[str, int]] = result["queues"]
         return queues
 
+    def query(self, topic: str, **options: object) -> list[dict[str, Any]]:
+        """Return what the driver finds: by `key`, and `max`, `begin_ms`, `end_ms`; or by `id`."""
+        process = self._start("query", {"topic": topic, "group": f"{topic}-queries"} | options)
+        with process:
+            result = _awaited(process, "result", _READY_DEADLINE_S)
+            if process.wait_exit(_STOP_DEADLINE_S) != 0:
+                raise process.failure("could not query")
+        messages: list[dict[str, Any]] = result["messages"]
+        return messages
+
     def start(self, command: str, **options: object) -> Process:
         """Start the driver and leave its lines to the caller."""
         return self._start(command, options)
@@ -163,7 +173,7 @@ class Client:
         return Process(
             [*program, command, *arguments],
             log_path=home / "output.log",
-            environment={"HOME": str(home), "PYTHONPATH": str(_PROJECT_ROOT)},
+            environment={"HOME": str(home), "PYTHONPATH": str(_PROJECT_ROOT), **UTF8},
             directory=home,
         )
 

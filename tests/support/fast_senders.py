@@ -23,6 +23,7 @@ from shmq.memory.endian import load_native_i64, store_i32, store_native_i32, sto
 from shmq.memory.words import load_word, store_word
 from shmq.shared import commit
 from shmq.store.host import Host
+from shmq.store.key_query import KeyIndexReader
 from shmq.store.log import LogReader
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StoreSizes
@@ -61,15 +62,15 @@ class SendGround(WriterGround):
 
     def __init__(self, root, *, topics=TOPICS, **settings):
         super().__init__(root, **({"commit_log_file_bytes": 1 << 20} | settings))
-        reader = QueueReader(
-            self.paths.consumequeue,
-            StoreSizes.of(self.config),
-            self.memory.queues,
-            LogReader(self.paths.commitlog, self.config.commit_log_file_bytes),
-            read_limits(self.config),
-        )
+        sizes = StoreSizes.of(self.config)
+        log = LogReader(self.paths.commitlog, sizes.commit_log_file_bytes)
         self.replica = Replica(
-            self.config, self.memory.offsets, reader, self.memory.watermarks, random.Random(7)
+            self.config,
+            self.memory.offsets,
+            QueueReader(self.paths.consumequeue, sizes, self.memory.queues, log, read_limits(self.config)),
+            KeyIndexReader(self.paths.index, sizes.key_index, log),
+            self.memory.watermarks,
+            random.Random(7),
         )
         self.bare_writer = BareWriter(self)
         self.topics = topics

@@ -1,9 +1,11 @@
-"""Java programs as child processes: the drivers, and RocketMQ's own name server and broker.
+"""Java programs as child processes: the drivers, and RocketMQ's own name server, broker and administration tool.
 
 Each gets a home of its own, so that no log or offset file lands in the user's, a small heap, and the flags that
 RocketMQ needs on a modern JVM. Servers listen on loopback only.
 """
 
+import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,11 +13,15 @@ from typing import Final
 from tests.support.java_build import JAVA_ROOT
 from tests.support.name_server_probe import wait_registered
 from tests.support.ports import HOST, free_broker_port, free_port
-from tests.support.processes import STOP_DEADLINE_S, Process
+from tests.support.processes import STOP_DEADLINE_S, Process, ProcessError
 
 CLIENT_MODULES: Final = {"4.9.8": "client-4", "5.5.0": "client-5"}
 
 BOOT_DEADLINE_S: Final = 90.0
+UTF8: Final = {"LC_ALL": "C.UTF-8"}
+"""Java takes its arguments in the character set of the locale."""
+
+_ADMIN_DEADLINE_S: Final = 60.0
 
 _OPENED: Final = ("java.nio", "java.lang", "sun.nio.ch", "jdk.internal.ref")
 _JVM_FLAGS: Final = (
@@ -107,6 +113,37 @@ class JavaBroker:
     def kill(self) -> None:
         """End it with no chance to tidy up."""
         self.process.kill()
+
+
+def mqadmin(namesrv_address: str, home: Path, command: str, *arguments: str) -> str:
+    """Run one command of RocketMQ's own administration tool; return what it prints."""
+    home.mkdir(parents=True, exist_ok=True)
+    words: list[str] = [
+        "java",
+        *_CLIENT_FLAGS,
+        *_JVM_FLAGS,
+        f"-Duser.home={home}",
+        f"-Drocketmq.client.logRoot={home}/client-logs",
+        "-cp",
+        f"{JAVA_ROOT / 'broker' / 'target' / 'lib'}/*",
+        "org.apache.rocketmq.tools.command.MQAdminStartup",
+        command,
+        *("-n", namesrv_address),
+        *arguments,
+    ]
+    environment = {**os.environ, **UTF8, "ROCKETMQ_HOME": str(home)}
+    done = subprocess.run(
+        words,
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_ADMIN_DEADLINE_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ProcessError(f"mqadmin {command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
 
 
 def _start_server(main: str, configuration: Mapping[str, str], home: Path) -> Process:

@@ -1,4 +1,4 @@
-"""Producers that go on whatever happens to the broker, and remember what was acknowledged."""
+"""Producers that go on whatever happens to the broker, and remember what was acknowledged; bodies are the keys."""
 
 import threading
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from itertools import count
 
 from shmq.wire.codes import ResponseCode
 from tests.support.remote import Remote
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Load:
                 self._stop.wait(0.01)  # the worker is being restarted: a pause, not a synchronisation
 
     def _send(self, remote: Remote, queue_id: int, body: bytes) -> None:
-        answer = remote.send(self._topic, body, queue_id)
+        answer = remote.send(self._topic, body, queue_id, f"KEYS\x01{body.decode()}\x02")
         if answer.code != ResponseCode.SUCCESS:
             self.refusals.append((answer.code, answer.remark))
             return
@@ -103,3 +104,21 @@ def assert_all_there(address: str, topic: str, acknowledged: list[Acknowledged],
             counts[bytes(message.body)] = counts.get(bytes(message.body), 0) + 1
     doubled = [body for body, times in counts.items() if times > 1]
     assert not doubled, f"stored more than once: {doubled[:5]}"
+
+
+def assert_all_found_by_key(address: str, topic: str, acknowledged: list[Acknowledged]) -> None:
+    """Each acknowledged message is found by its key, once: soon, since the key index follows the log."""
+    with Remote(address) as remote:
+        for each in acknowledged:
+            found: list[tuple[bytes, int]] = []
+
+            def is_found(each: Acknowledged = each, found: list[tuple[bytes, int]] = found) -> bool:
+                found[:] = [
+                    (bytes(message.body), message.position)
+                    for message in remote.query(topic, each.body.decode())
+                    if message.body == each.body  # others may have the same hash
+                ]
+                return bool(found)
+
+            eventually(is_found)
+            assert found == [(each.body, each.position)]

@@ -112,6 +112,21 @@ class Remote:
             messages += decode_messages(answer.body)
         return messages
 
+    def query(self, topic: str, key: str, count_max: int = 32) -> list[ReceivedMessage]:
+        """QUERY_MESSAGE, of all times."""
+        fields = {
+            "topic": topic,
+            "key": key,
+            "maxNum": str(count_max),
+            "beginTimestamp": "0",
+            "endTimestamp": str(2**63 - 1),
+        }
+        answer = self.call(Command(RequestCode.QUERY_MESSAGE, fields=fields))
+        if answer.code == ResponseCode.QUERY_NOT_FOUND:
+            return []
+        assert answer.code == ResponseCode.SUCCESS, answer.remark
+        return decode_messages(answer.body)
+
     def close(self) -> None:
         """Close the connection."""
         self.socket.close()

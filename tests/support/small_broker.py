@@ -13,6 +13,7 @@ from shmq.memory.block import address_of
 from shmq.memory.words import store_word
 from shmq.store import record, watermarks
 from shmq.store.host import Host
+from shmq.store.key_query import KeyIndexReader
 from shmq.store.offset_table import OffsetTable, format_offset_table, offset_table_bytes
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StoreSizes
@@ -51,9 +52,10 @@ class SmallBroker:
         self.offsets = OffsetTable(memory)
         sizes, limits = StoreSizes.of(self.config), read_limits(self.config)
         reader = QueueReader(self.store.consumequeue, sizes, self.store.queues, self.store.log, limits)
+        keys = KeyIndexReader(root / "index", sizes.key_index, self.store.log)
         self.words = np.zeros(watermarks.SIZE, dtype=np.uint8)
         marks = Watermarks(address_of(self.words), is_sync_flush=False)
-        self.replica = Replica(self.config, self.offsets, reader, marks, random.Random(7))
+        self.replica = Replica(self.config, self.offsets, reader, keys, marks, random.Random(7))
         self.groups = 0
 
     def add_topic(self, name, queues=4, *, slots=None, **config):
@@ -113,6 +115,9 @@ class SmallBroker:
 
     def mark_appended(self, position):
         store_word(self.replica.watermarks.address + watermarks.APPENDED, position)
+
+    def mark_trimmed(self, position):
+        store_word(self.replica.watermarks.address + watermarks.TRIMMED, position)
 
     def dispatch(self):
         self.mark_appended(self.store.end)

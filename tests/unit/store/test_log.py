@@ -98,3 +98,28 @@ def test_kernels_find_what_is_mapped_and_nothing_else(log: LogDirectory) -> None
     assert sorted(reader.mappings) == [(3 * SIZE, 0)]
     reader.close()
     assert len(reader.mappings) == 0
+
+
+def test_what_another_thread_of_the_process_has_mapped_is_not_mapped_twice(log: LogDirectory) -> None:
+    lender = LogReader(log.path, SIZE)
+    reader = LogReader(log.path, SIZE, lender=lender)
+    assert reader.address_of(SIZE + 7)[0] != lender.address_of(SIZE + 7)[0]  # it was not there yet
+    address, left_bytes = lender.address_of(2 * SIZE + 7)
+    assert reader.address_of(2 * SIZE + 7) == (address, left_bytes)
+    lender.close()
+    assert load_u8(reader.address_of(2 * SIZE + 7)[0]) == 2
+    assert reader.address_of(SIZE + 7)[1] == SIZE - 7
+    reader.close()
+    assert reader.slice(2 * SIZE, 1) == b"\x02"  # a mapping of its own now
+    reader.close()
+
+
+def test_who_lent_a_mapping_goes_on_when_the_borrower_has_let_go(log: LogDirectory) -> None:
+    lender = LogReader(log.path, SIZE)
+    address, _ = lender.address_of(2 * SIZE)
+    reader = LogReader(log.path, SIZE, lender=lender)
+    assert reader.address_of(2 * SIZE)[0] == address
+    reader.close()
+    assert load_u8(address) == 2
+    assert lender.slice(2 * SIZE, 1) == b"\x02"
+    lender.close()

@@ -59,7 +59,7 @@ def test_what_consumers_may_see_depends_on_the_flush_policy(memory):
 
 def test_after_recovery_everything_stands_at_the_end_of_the_log(memory):
     marks = marks_at(memory)
-    marks.begin(1024, 4096, 77)
+    marks.begin(1024, 4096, 77, 2048)
     assert (marks.appended, marks.flushed, marks.dispatched) == (4096, 4096, 4096)
-    assert (marks.trimmed, marks.queues_ms) == (1024, 77)
+    assert (marks.trimmed, marks.queues_ms, marks.indexed) == (1024, 77, 2048)
     assert memory[watermarks.REPLICATED :][:8].view(np.int64)[0] == 4096

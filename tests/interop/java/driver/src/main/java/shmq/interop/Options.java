@@ -51,6 +51,10 @@ final class Options {
         return Integer.parseInt(text(name, Integer.toString(otherwise)));
     }
 
+    long bigNumber(String name, long otherwise) {
+        return Long.parseLong(text(name, Long.toString(otherwise)));
+    }
+
     boolean flag(String name) {
         return Boolean.parseBoolean(text(name, "false"));
     }

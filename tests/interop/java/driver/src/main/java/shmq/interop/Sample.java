@@ -2,7 +2,11 @@ package shmq.interop;
 
 import org.apache.rocketmq.common.message.Message;
 
-/** Message {@code seq} of a run: its body, and the keys, tag and property that go with the number. */
+/**
+ * Message {@code seq} of a run: its body, and the keys, tag and property that go with the number.
+ *
+ * <p>With {@code --shared-key K} there is a second key, {@code K-N}, where N is the number's last digit.
+ */
 final class Sample {
     static final String PROPERTY = "number";
 
@@ -13,7 +17,9 @@ final class Sample {
 
     static Message of(Options options, int seq) {
         byte[] body = Body.of(options.text("run"), seq, options.flag("binary"));
-        Message message = new Message(options.text("topic"), tag(seq), keys(seq), body);
+        String sharedKey = options.text("shared-key", "");
+        String keys = sharedKey.isEmpty() ? keys(seq) : keys(seq) + " " + sharedKey + "-" + seq % 10;
+        Message message = new Message(options.text("topic"), tag(seq), keys, body);
         message.putUserProperty(PROPERTY, property(seq));
         return message;
     }

@@ -1,0 +1,183 @@
+"""The indexer: follows the dispatched log and puts messages' keys into the key index; alone moves `indexed`.
+
+It is a thread of the dispatcher's process, since the queues must not wait for it: a key may be found some milliseconds
+after its message can be consumed. While messages come it looks every few milliseconds, and nobody has to wake it; when
+none has come for a while, it sleeps until the dispatcher rings. Behind a crash, or where index files were lost, it
+comes to the log's end in steps, as fast as it can, while the broker serves.
+
+A full disk is an error that it tells of once, and it tries again: what is to be indexed is in the log. What it wrote is
+synced by the dispatcher's thread for that (`take_sync`); behind each sync the mark is written from which recovery
+knows how much of the index to believe. Killed, a successor begins at `indexed`.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from shmq import logs
+from shmq.config.settings import Config
+from shmq.errors import StoreError
+from shmq.memory.syscalls import set_timer_slack
+from shmq.ring import doorbell
+from shmq.shared import plan
+from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.key_build import KeyBuild
+from shmq.store.key_files import KeyFiles
+from shmq.store.key_mark import KeyMark, write_key_mark
+from shmq.store.log import LogReader
+from shmq.store.position import NONE
+from shmq.store.segment import Segment
+from shmq.store.store_files import StorePaths, StoreSizes, sync_directory
+from shmq.store.watermarks import INDEXED
+from shmq.workers.tended_thread import TendedThread
+
+STEP_BYTES: Final = 4 * 1024 * 1024
+NAP_NS: Final = 10_000_000
+IDLE_AFTER_NS: Final = 100_000_000
+"""When nothing has come for so long it has to be woken."""
+IDLE_NS: Final = 60_000_000_000
+RETRY_NS: Final = 1_000_000_000
+SYNC_NS: Final = 10_000_000_000
+SYNC_PAUSES: Final = 20
+SYNC_NS_MAX: Final = 60_000_000_000
+"""A sync writes most of a large table, whose pages must be made ready anew. So there is one in ten seconds, or in so
+many times as long as the last one took, up to a minute: a crash costs so much more of the log to be indexed again."""
+TIMER_SLACK_NS: Final = 1_000_000
+
+
+class Indexer:
+    """Owned by the dispatcher, which calls everything but `_run`."""
+
+    def __init__(
+        self,
+        config: Config,
+        memory: BrokerMemory,
+        log: LogReader,
+        on_end: Callable[[], None],
+    ) -> None:
+        """Map the newest index file.
+
+        Args:
+            config: the settings.
+            memory: for the watermarks.
+            log: the dispatcher's.
+            on_end: called when the thread has ended.
+        """
+        paths = StorePaths.of(config)
+        self._marks = memory.watermarks
+        self._paths = paths
+        self._log = logs.get("indexer")
+        self._bell = memory.bell(plan.BELL_INDEXER)
+        self._files = KeyFiles(paths.index, StoreSizes.of(config).key_index)
+        self._reader = LogReader(paths.commitlog, config.commit_log_file_bytes, lender=log)
+        self._build = KeyBuild(self._reader, self._files)
+        self._stopping = False
+        self._problem = ""
+        self._moved_ns = 0
+        self._synced = 0
+        self._sync_at_ns = 0
+        self._sync_took_ns = 0
+        self._is_syncing = False
+        self._sync: Callable[[Callable[[], None]], None] = _refuse
+        self._thread = TendedThread("indexer", self._run, on_end)
+
+    def start(self, sync: Callable[[Callable[[], None]], None]) -> None:
+        """Begin at `indexed`.
+
+        Args:
+            sync: has a thread call what it is given, which raises OSError or StoreError where the disk fails.
+        """
+        self._sync = sync
+        self._synced = self._marks.indexed
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread.is_running
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has come as far as the dispatcher, or cannot."""
+        return self._marks.indexed >= self._marks.dispatched or bool(self._problem) or not self.is_running
+
+    def stop(self) -> None:
+        """End the thread, and have what it did synced."""
+        self._stopping = True
+        doorbell.ring_bell(self._bell)
+        self._thread.join()
+        self._hand_over()
+        self._files.close()
+        self._reader.close()
+
+    def _run(self) -> None:
+        set_timer_slack(TIMER_SLACK_NS)
+        while not self._stopping:
+            begin, end = self._marks.indexed, self._marks.dispatched
+            now_ns = time.monotonic_ns()
+            if begin < end and self._index(begin, end):
+                self._moved_ns = now_ns
+            else:
+                self._rest(end, now_ns)
+            if now_ns >= self._sync_at_ns and self._synced < self._marks.indexed and not self._is_syncing:
+                self._hand_over()
+
+    def _index(self, begin: int, end: int) -> bool:
+        """Index a stretch of the log; False where that is not possible now."""
+        try:
+            step = self._build.step(begin, end, STEP_BYTES, time.time_ns() // 1_000_000)
+        except StoreError as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                self._log.error("cannot index keys", reason=self._problem)
+            return False
+        self._problem = ""
+        if step.skipped != NONE:
+            self._log.warning(
+                "the rest of a log file has no keys: no record lies there", position=step.skipped
+            )
+        self._marks.move(INDEXED, step.reached)
+        return True
+
+    def _rest(self, seen: int, now_ns: int) -> None:
+        """Sleep until there may be something to do."""
+        bell = self._bell
+        timeout_ns = RETRY_NS if self._problem else NAP_NS
+        is_idle = not self._problem and now_ns - self._moved_ns > IDLE_AFTER_NS
+        if is_idle:
+            timeout_ns = max(self._sync_at_ns - now_ns, NAP_NS) if self._synced < seen else IDLE_NS
+            doorbell.want(bell, doorbell.DISPATCHED)
+        doorbell.will_sleep(bell)
+        if self._stopping or (is_idle and self._marks.dispatched != seen):
+            doorbell.is_awake(bell)
+        else:
+            doorbell.sleep(bell, timeout_ns)
+        doorbell.want(bell, 0)
+
+    def _hand_over(self) -> None:
+        """Have what was written synced, and the mark written."""
+        indexed = self._marks.indexed
+        if indexed == self._synced:
+            return
+        mark = self._files.mark(indexed)
+        segments = self._files.take_unsynced()
+        self._synced = indexed
+        self._is_syncing = True
+        self._sync(lambda: self._vouch(segments, mark))
+
+    def _vouch(self, segments: list[Segment], mark: KeyMark) -> None:
+        """In the other thread: sync files, then write what they hold for certain."""
+        begin_ns = time.monotonic_ns()
+        for segment in segments:
+            os.fdatasync(segment.descriptor)
+        if segments:
+            sync_directory(self._paths.index)
+        write_key_mark(self._paths.index_checkpoint, mark)
+        now_ns = time.monotonic_ns()
+        self._sync_at_ns = now_ns + min(max(SYNC_NS, SYNC_PAUSES * (now_ns - begin_ns)), SYNC_NS_MAX)
+        self._is_syncing = False
+
+
+def _refuse(_work: Callable[[], None]) -> None:
+    raise AssertionError("the indexer was not started")

@@ -1,0 +1,212 @@
+"""The thread that puts keys into the key index."""
+
+import errno
+
+import pytest
+
+from shmq.errors import StoreError
+from shmq.shared import commit
+from shmq.store import key_files
+from shmq.store.key_files import list_key_files
+from shmq.store.key_mark import KeyMark, read_key_mark
+from shmq.workers import indexer
+from shmq.workers.dispatcher import Dispatcher
+from tests.support.key_index_model import KeyIndexModel
+from tests.support.waiting import eventually
+from tests.support.writer_ground import QUEUES, WriterGround, message
+from tests.support.writer_lives import NOW_MS, BareWriter
+
+SHAPE = {"key_index_slots": 5, "key_index_entries": 11}
+
+
+class Ground(WriterGround):
+    """A log that grows, and dispatchers with indexers."""
+
+    def __init__(self, root, **settings):
+        super().__init__(root, **(SHAPE | settings))
+        self.writer_part = BareWriter(self)
+        self.model = KeyIndexModel(*SHAPE.values())
+        self.count = 0
+        self.dispatcher = self.started()
+
+    def started(self):
+        made = Dispatcher(self.config, self.memory, self.paths)
+        made.start()
+        return made
+
+    def append(self, count, *, has_keys=True):
+        begin = self.marks.appended
+        for _ in range(count):
+            unique, key = f"u{self.count}", f"k{self.count % 3}"
+            text = f"UNIQ_KEY\x01{unique}\x02KEYS\x01{key}\x02" if has_keys else ""
+            self.submit(message(QUEUES[0], b"x", properties=text.encode()))
+            self.count += 1
+        while self.writer_part.turn(now_ms=NOW_MS) != commit.IDLE:
+            continue
+        if has_keys:
+            for each in self.stored():
+                if each.position >= begin:
+                    pairs = dict(
+                        pair.split("\x01") for pair in each.properties.decode().split("\x02") if pair
+                    )
+                    topic = each.topic.decode()
+                    self.model.put_message(
+                        topic, pairs["UNIQ_KEY"], pairs["KEYS"], each.position, each.store_timestamp_ms
+                    )
+
+    def dispatch(self):
+        while self.dispatcher.do_work(0):
+            continue
+        assert self.marks.dispatched == self.marks.appended
+
+    def is_indexed(self):
+        return self.marks.indexed == self.marks.dispatched
+
+    def check(self):
+        files = [path.read_bytes() for path in list_key_files(self.paths.index)]
+        assert files == [bytes(file.content) for file in self.model.files]
+
+    @property
+    def marks(self):
+        return self.memory.watermarks
+
+
+@pytest.fixture
+def ground(tmp_path):
+    made = Ground(tmp_path)
+    yield made
+    made.dispatcher.close()
+
+
+def test_what_is_dispatched_is_indexed(ground):
+    ground.append(20)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.check()
+
+
+def test_what_is_not_dispatched_is_not_indexed(ground):
+    ground.append(3)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.append(3)
+    ground.dispatcher.wake()
+    assert ground.marks.indexed == ground.marks.dispatched < ground.marks.appended
+
+
+def test_it_is_woken_when_it_has_rested(ground, monkeypatch):
+    monkeypatch.setattr(indexer, "IDLE_AFTER_NS", 0)
+    for _ in range(5):
+        ground.append(4)
+        ground.dispatch()
+        eventually(ground.is_indexed)
+    ground.check()
+
+
+def test_a_close_syncs_what_was_written_and_leaves_the_mark(ground):
+    ground.append(20)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.dispatcher.close()
+    names = [int(path.name) for path in list_key_files(ground.paths.index)]
+    assert read_key_mark(ground.paths.index_checkpoint) == KeyMark(
+        ground.marks.dispatched, names[0], names[-1], 4, 11
+    )
+    ground.dispatcher = ground.started()
+
+
+def test_messages_without_keys_move_the_mark_too(ground):
+    ground.append(5, has_keys=False)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.dispatcher.close()
+    assert read_key_mark(ground.paths.index_checkpoint) == KeyMark(ground.marks.dispatched)
+    ground.dispatcher = ground.started()
+
+
+def test_while_it_works_the_mark_follows(ground, monkeypatch):
+    monkeypatch.setattr(indexer, "SYNC_NS", 1)
+    ground.append(7)
+    ground.dispatch()
+
+    def is_marked():
+        mark = read_key_mark(ground.paths.index_checkpoint)
+        return mark is not None and mark.indexed == ground.marks.dispatched
+
+    eventually(is_marked)
+
+
+def test_a_successor_goes_on_at_the_watermark(ground):
+    ground.append(7)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.dispatcher.close()
+    ground.append(7)
+    ground.dispatcher = ground.started()
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.check()
+
+
+def test_a_full_disk_holds_up_keys_and_nothing_else(ground, monkeypatch):
+    refused = []
+
+    def no_room(*_):
+        refused.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(indexer, "RETRY_NS", 1)
+    with monkeypatch.context() as full:
+        full.setattr(key_files, "preallocate", no_room)
+        ground.append(20)
+        ground.dispatch()
+        eventually(lambda: len(refused) > 2)
+        assert ground.marks.indexed < ground.marks.dispatched
+    eventually(ground.is_indexed)
+    ground.check()
+
+
+def test_a_thread_that_dies_is_the_end_of_the_process(ground, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    died = []
+    monkeypatch.setattr("threading.excepthook", lambda args: died.append(args.exc_type))
+    monkeypatch.setattr(key_files, "preallocate", broken)
+    ground.append(1)
+    assert ground.dispatcher.do_work(0) == 1
+    eventually(lambda: died)
+    with pytest.raises(AssertionError, match="indexer"):
+        ground.dispatcher.do_work(0)
+    monkeypatch.undo()
+    ground.dispatcher = ground.started()
+
+
+def test_a_sync_that_fails_is_the_end_of_the_process(ground, monkeypatch):
+    def refuse(*_):
+        raise StoreError("cannot write the mark")
+
+    monkeypatch.setattr(indexer, "write_key_mark", refuse)
+    monkeypatch.setattr(indexer, "SYNC_NS", 1)
+    ground.append(1)
+    ground.dispatch()
+
+    def has_failed():
+        try:
+            ground.dispatcher.do_work(0)
+        except StoreError as error:
+            return "cannot write the mark" in str(error)
+        return False
+
+    eventually(has_failed)
+    monkeypatch.undo()
+
+
+def test_it_may_be_turned_off(tmp_path):
+    ground = Ground(tmp_path, key_index=False)
+    ground.append(5)
+    ground.dispatch()
+    assert ground.dispatcher.is_ready
+    assert not ground.paths.index.exists()
+    ground.dispatcher.close()
+    assert read_key_mark(ground.paths.index_checkpoint) is None
