@@ -17,9 +17,7 @@ final class Sample {
 
     static Message of(Options options, int seq) {
         byte[] body = Body.of(options.text("run"), seq, options.flag("binary"));
-        String sharedKey = options.text("shared-key", "");
-        String keys = sharedKey.isEmpty() ? keys(seq) : keys(seq) + " " + sharedKey + "-" + seq % 10;
-        Message message = new Message(options.text("topic"), tag(seq), keys, body);
+        Message message = new Message(options.text("topic"), tag(seq), keys(options, seq), body);
         message.putUserProperty(PROPERTY, property(seq));
         return message;
     }
@@ -28,8 +26,9 @@ final class Sample {
         return "t" + seq % TAGS;
     }
 
-    static String keys(int seq) {
-        return "k" + seq;
+    static String keys(Options options, int seq) {
+        String sharedKey = options.text("shared-key", "");
+        return sharedKey.isEmpty() ? "k" + seq : "k" + seq + " " + sharedKey + "-" + seq % 10;
     }
 
     static String property(int seq) {

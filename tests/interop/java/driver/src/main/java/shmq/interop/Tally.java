@@ -19,6 +19,7 @@ import org.apache.rocketmq.common.message.MessageExt;
 final class Tally {
     private static final int FAULTS_KEPT = 20;
 
+    private final Options options;
     private final String run;
     private final String topic;
     private final boolean binary;
@@ -34,6 +35,7 @@ final class Tally {
     private int inversions;
 
     Tally(Options options) {
+        this.options = options;
         run = options.text("run");
         topic = options.text("topic");
         binary = options.flag("binary");
@@ -101,7 +103,7 @@ final class Tally {
             fault("the body of " + seq + " differs");
         }
         expect(seq, "topic", topic, message.getTopic());
-        expect(seq, "keys", Sample.keys(seq), message.getKeys());
+        expect(seq, "keys", Sample.keys(options, seq), message.getKeys());
         expect(seq, "tags", Sample.tag(seq), message.getTags());
         expect(seq, "property", Sample.property(seq), message.getUserProperty(Sample.PROPERTY));
     }
