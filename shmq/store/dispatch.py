@@ -17,13 +17,14 @@ import numpy as np
 from shmq.jit import Words
 from shmq.memory.block import address_of, view
 from shmq.memory.endian import load_i32
-from shmq.memory.words import store_word
+from shmq.memory.words import load_word, store_word
 from shmq.store import record
 from shmq.store.dispatch_walk import (
     AHEAD,
     END_OF_FILE,
     FOUND_LAYOUT,
     INVALID,
+    KEYED_END,
     MOVED,
     NEEDS_QUEUE,
     NEEDS_WINDOW,
@@ -154,6 +155,15 @@ class Dispatch:
             elif status == NEEDS_WINDOW:
                 self._open_window(position)
         return self._result(position, problem)
+
+    @property
+    def keyed_end(self) -> int:
+        """Behind the last record with keys, of those that were walked; whoever follows reads its watermark first."""
+        return load_word(self._fixed.note + KEYED_END)
+
+    def begin_keyed(self, position: int) -> None:
+        """Take everything below a position, which others have walked, for what may have keys."""
+        store_word(self._fixed.note + KEYED_END, position)
 
     def places(self) -> Places:
         """Where everything lies; nothing of it moves, but the schedule topic may yet be made."""

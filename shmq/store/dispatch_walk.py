@@ -10,7 +10,8 @@ each in between, in memory of its own:
          8     8  slot      its queue's; NONE: it gets no entry
         16     8  offset    its queue offset
         24     8  tag_hash  the last field of its entry
-        32
+        32     8  has_keys  1 where the key index wants it, 0 where it does not
+        40
 """
 
 from typing import Final, NamedTuple
@@ -46,7 +47,8 @@ _TOPIC_ID: Final = 72
 _QUEUE_ID: Final = 80
 _LAST_SLOT: Final = 88
 SCHEDULED: Final = 96
-NOTE_WORDS: Final = 13
+KEYED_END: Final = 104
+NOTE_WORDS: Final = 14
 
 AHEAD: Final = 16
 """So many records are read before their entries are written."""
@@ -54,11 +56,19 @@ _LOG_AHEAD_BYTES: Final = 2048
 _LOG_AHEAD_LINES: Final = 4
 """So far ahead, and so much for each record, the log is fetched: by itself the processor stops at the end of a page."""
 
-FOUND_LAYOUT: Final = layout(32, size=(0, "<i8"), slot=(8, "<i8"), offset=(16, "<i8"), tag_hash=(24, "<i8"))
+FOUND_LAYOUT: Final = layout(
+    40,
+    size=(0, "<i8"),
+    slot=(8, "<i8"),
+    offset=(16, "<i8"),
+    tag_hash=(24, "<i8"),
+    has_keys=(32, "<i8"),
+)
 _SIZE_AT: Final = offset_of(FOUND_LAYOUT, "size")
 _SLOT_AT: Final = offset_of(FOUND_LAYOUT, "slot")
 _OFFSET_AT: Final = offset_of(FOUND_LAYOUT, "offset")
 _TAG_HASH_AT: Final = offset_of(FOUND_LAYOUT, "tag_hash")
+_HAS_KEYS_AT: Final = offset_of(FOUND_LAYOUT, "has_keys")
 _FOUND_BYTES: Final = FOUND_LAYOUT.itemsize
 
 _WINDOW_BYTES: Final = queue_files.LAYOUT.itemsize
@@ -139,6 +149,8 @@ def walk(places: Places, address: int, position: int, readable_bytes: int, budge
             last = address + at
             records += 1
             at += size
+            if load_native_i64(found + _HAS_KEYS_AT) != 0:
+                store_native_i64(places.note + KEYED_END, position + at)
     note = places.note
     store_native_i64(note + REACHED, position + at)
     store_native_i64(note + RECORDS, load_native_i64(note + RECORDS) + records)
@@ -169,6 +181,7 @@ def _read_ahead(places: Places, address: int, readable_bytes: int, budget_bytes:
             return count, INVALID
         found = places.found + count * _FOUND_BYTES
         slot = NONE
+        has_keys = True  # as far as is known of one that gets no entry
         if record.is_dispatched(parts.sys_flag):
             slot = _slot_of(places, message, parts)
             if slot == NONE:
@@ -176,10 +189,15 @@ def _read_ahead(places: Places, address: int, readable_bytes: int, budget_bytes:
             prefetch(max_address(places.queues, slot))
             prefetch(end_position_address(places.queues, slot))
             prefetch(places.windows + slot * _WINDOW_BYTES)
+            text = message + parts.properties
+            readable = left_bytes - parts.properties
+            texts = properties.find_texts(text, parts.properties_bytes, readable)
+            has_keys = texts.keys >= 0 or texts.unique >= 0
             store_native_i64(found + _OFFSET_AT, load_i64(message + record.QUEUE_OFFSET))
-            store_native_i64(found + _TAG_HASH_AT, _tag_hash(places, message, parts, left_bytes))
+            store_native_i64(found + _TAG_HASH_AT, _tag_hash(places, message, text, texts))
         store_native_i64(found + _SIZE_AT, size)
         store_native_i64(found + _SLOT_AT, slot)
+        store_native_i64(found + _HAS_KEYS_AT, int(has_keys))
         count += 1
         at += size
     return count, DONE
@@ -243,16 +261,14 @@ def _slot_of(places: Places, message: int, parts: record.Parts) -> int:
 
 
 @kernel
-def _tag_hash(places: Places, message: int, parts: record.Parts, readable_bytes: int) -> int:
+def _tag_hash(places: Places, message: int, text: int, texts: properties.Texts) -> int:
     """What stands in the entry's last field: the tag's hash, or in the schedule topic the time of delivery."""
     if load_native_i64(places.note + _TOPIC_ID) == places.schedule_topic:
         store_native_i64(places.note + SCHEDULED, 1)
         level = min(record.delay_level(message), places.delay_count)
         if level > 0:
             return record.store_timestamp(message) + load_native_i64(places.delays + 8 * (level - 1))
-    text = message + parts.properties
-    value, value_bytes = properties.find_tags(text, parts.properties_bytes, readable_bytes - parts.properties)
-    return properties.java_hash(text + value, value_bytes) if value >= 0 else 0
+    return properties.java_hash(text + texts.tags, texts.tags_bytes) if texts.tags >= 0 else 0
 
 
 @kernel

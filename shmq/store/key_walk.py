@@ -181,7 +181,7 @@ def _find(places: KeyPlaces, message: _Message, parts: record.Parts, rows: int) 
         return _Found(rows, 0, True)
     text = message.address + parts.properties
     readable_bytes = message.readable_bytes - parts.properties
-    texts = properties.find_keys(text, parts.properties_bytes, readable_bytes)
+    texts = properties.find_texts(text, parts.properties_bytes, readable_bytes)
     if texts.unique < 0 and texts.keys < 0:
         return _Found(rows, 0, True)
     is_in = 0

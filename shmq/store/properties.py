@@ -20,9 +20,8 @@ NAME_END: Final = 0x01
 VALUE_END: Final = 0x02
 
 _TAGS: Final = int.from_bytes(b"TAGS", "little")
-_TAGS_BYTES: Final = 5  # the name and its end
 _KEYS: Final = int.from_bytes(b"KEYS", "little")
-_KEYS_BYTES: Final = 5
+_SHORT_BYTES: Final = 5  # either of these names and its end
 _UNIQUE_KEY: Final = int.from_bytes(b"UNIQ_KEY", "little")
 _UNIQUE_KEY_BYTES: Final = 9
 _REPLACEMENT: Final = 0xFFFD
@@ -36,9 +35,11 @@ _31_4: Final = 31**4
 _31_8: Final = 31**8 & _MASK_32
 
 
-class KeyTexts(NamedTuple):
-    """Where the values of KEYS and UNIQ_KEY lie, from the beginning of the properties; NONE and 0 without."""
+class Texts(NamedTuple):
+    """Where the values of TAGS, KEYS and UNIQ_KEY lie, from the beginning of the properties; NONE and 0 without."""
 
+    tags: int
+    tags_bytes: int
     keys: int
     keys_bytes: int
     unique: int
@@ -88,35 +89,31 @@ def find(properties: int, size_bytes: int, name: int, name_bytes: int) -> tuple[
 
 
 @kernel
-def find_tags(properties: int, size_bytes: int, readable_bytes: int) -> tuple[int, int]:
-    """As find, of TAGS: 32 bytes at once, as far as so many can be read from `properties` on."""
-    found = NONE
-    found_bytes = 0
+def find_texts(properties: int, size_bytes: int, readable_bytes: int) -> Texts:
+    """As find, of TAGS, KEYS and UNIQ_KEY, with 32 bytes at once as far as so many can be read from `properties` on."""
+    tags = keys = unique = NONE
+    tags_bytes = keys_bytes = unique_bytes = 0
     pair = 0
-    at = 0
-    while at < size_bytes and at + LANES <= readable_bytes:
-        ends = bytes_up_to(properties + at, VALUE_END) & ~bytes_up_to(properties + at, NAME_END)
-        while ends != 0:
-            pair_end = at + lowest_bit(ends)
-            if pair_end >= size_bytes:
-                break
-            if pair + _TAGS_BYTES < pair_end and _begins_with_tags(properties + pair):
-                found = pair + _TAGS_BYTES
-                found_bytes = pair_end - found
-            pair = pair_end + 1
-            ends &= ends - 1
-        at += LANES
-    while at <= size_bytes and pair < size_bytes:
-        if at == size_bytes or load_u8(properties + at) == VALUE_END:
-            if pair + _TAGS_BYTES < at and _begins_with_tags(properties + pair):
-                found = pair + _TAGS_BYTES
-                found_bytes = at - found
-            pair = at + 1
-        at += 1
-    if pair + _TAGS_BYTES < size_bytes and at > size_bytes and _begins_with_tags(properties + pair):
-        found = pair + _TAGS_BYTES
-        found_bytes = size_bytes - found
-    return found, found_bytes
+    while pair < size_bytes:
+        pair_end = _pair_end(properties, pair, size_bytes, readable_bytes)
+        begin = properties + pair
+        if pair_end > pair + _SHORT_BYTES:
+            word = load_native_i32(begin)
+            if word == _TAGS and load_u8(begin + 4) == NAME_END:
+                tags = pair + _SHORT_BYTES
+                tags_bytes = pair_end - tags
+            elif word == _KEYS and load_u8(begin + 4) == NAME_END:
+                keys = pair + _SHORT_BYTES
+                keys_bytes = pair_end - keys
+            elif (
+                pair_end > pair + _UNIQUE_KEY_BYTES
+                and load_native_i64(begin) == _UNIQUE_KEY
+                and load_u8(begin + 8) == NAME_END
+            ):
+                unique = pair + _UNIQUE_KEY_BYTES
+                unique_bytes = pair_end - unique
+        pair = pair_end + 1
+    return Texts(tags, tags_bytes, keys, keys_bytes, unique, unique_bytes)
 
 
 @kernel
@@ -130,36 +127,6 @@ def _pair_end(properties: int, at: int, size_bytes: int, readable_bytes: int) ->
     while at < size_bytes and load_u8(properties + at) != VALUE_END:
         at += 1
     return min(at, size_bytes)
-
-
-@kernel
-def _begins_with_tags(pair: int) -> bool:
-    """Whether a pair of more than five bytes has the name TAGS."""
-    return load_native_i32(pair) == _TAGS and load_u8(pair + 4) == NAME_END
-
-
-@kernel
-def find_keys(properties: int, size_bytes: int, readable_bytes: int) -> KeyTexts:
-    """As find, of KEYS and UNIQ_KEY, with 32 bytes at once as far as so many can be read from `properties` on."""
-    keys = unique = NONE
-    keys_bytes = unique_bytes = 0
-    pair = 0
-    while pair < size_bytes:
-        pair_end = _pair_end(properties, pair, size_bytes, readable_bytes)
-        begin = properties + pair
-        if pair_end > pair + _KEYS_BYTES:
-            if load_native_i32(begin) == _KEYS and load_u8(begin + 4) == NAME_END:
-                keys = pair + _KEYS_BYTES
-                keys_bytes = pair_end - keys
-            elif (
-                pair_end > pair + _UNIQUE_KEY_BYTES
-                and load_native_i64(begin) == _UNIQUE_KEY
-                and load_u8(begin + 8) == NAME_END
-            ):
-                unique = pair + _UNIQUE_KEY_BYTES
-                unique_bytes = pair_end - unique
-        pair = pair_end + 1
-    return KeyTexts(keys, keys_bytes, unique, unique_bytes)
 
 
 @kernel

@@ -73,7 +73,9 @@ class Dispatcher:
         self._sync_at_ns = 0
         self._sync_took_ns = 0
         self._sync_failure = ""
-        self._indexer = Indexer(config, memory, self._reader, self.wake) if config.key_index else None
+        self._indexer = (
+            Indexer(config, memory, self._reader, self._keyed_end, self.wake) if config.key_index else None
+        )
         self._dispatched_ns = 0
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
@@ -86,6 +88,7 @@ class Dispatcher:
         doorbell.ring_bell(self._memory.bell(plan.BELL_CONDUCTOR))  # a predecessor may not have come to it
         self._thread.start()
         if self._indexer is not None:
+            self._dispatch.begin_keyed(self._memory.watermarks.dispatched)
             self._indexer.start(self._work.put)
 
     @property
@@ -171,6 +174,9 @@ class Dispatcher:
             self._indexer.stop()
         self._work.put(None)
         self._thread.join()
+
+    def _keyed_end(self) -> int:
+        return self._dispatch.keyed_end
 
     def _prepare_duty(self) -> None:
         memory, duty = self._memory, self._duty

@@ -3,7 +3,8 @@
 It is a thread of the dispatcher's process, since the queues must not wait for it: a key may be found some milliseconds
 after its message can be consumed. While messages come it looks every few milliseconds, and nobody has to wake it; when
 none has come for a while, it sleeps until the dispatcher rings. Behind a crash, or where index files were lost, it
-comes to the log's end in steps, as fast as it can, while the broker serves.
+comes to the log's end in steps, as fast as it can, while the broker serves. What the dispatcher has seen to have no
+keys it passes over without a look.
 
 A full disk is an error that it tells of once, and it tries again: what is to be indexed is in the log. What it wrote is
 synced by the dispatcher's thread for that (`take_sync`); behind each sync the mark is written from which recovery
@@ -54,6 +55,7 @@ class Indexer:
         config: Config,
         memory: BrokerMemory,
         log: LogReader,
+        keyed_end: Callable[[], int],
         on_end: Callable[[], None],
     ) -> None:
         """Map the newest index file.
@@ -62,10 +64,12 @@ class Indexer:
             config: the settings.
             memory: for the watermarks.
             log: the dispatcher's.
+            keyed_end: says behind which position of what is dispatched no record has keys.
             on_end: called when the thread has ended.
         """
         paths = StorePaths.of(config)
         self._marks = memory.watermarks
+        self._keyed_end = keyed_end
         self._paths = paths
         self._log = logs.get("indexer")
         self._bell = memory.bell(plan.BELL_INDEXER)
@@ -125,8 +129,14 @@ class Indexer:
 
     def _index(self, begin: int, end: int) -> bool:
         """Index a stretch of the log; False where that is not possible now."""
+        keyed_end = min(
+            self._keyed_end(), end
+        )  # read after the watermark `end`, so it is true for all below that
+        if begin >= keyed_end:
+            self._marks.move(INDEXED, end)
+            return True
         try:
-            step = self._build.step(begin, end, STEP_BYTES, time.time_ns() // 1_000_000)
+            step = self._build.step(begin, keyed_end, STEP_BYTES, time.time_ns() // 1_000_000)
         except StoreError as error:
             if str(error) != self._problem:
                 self._problem = str(error)

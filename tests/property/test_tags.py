@@ -38,7 +38,8 @@ def test_tags_are_found_as_by_the_plain_search(pieces, behind):
     text = b"".join(pieces)
     held = np.frombuffer(text + b"\x02TAGS\x01no\x02" * 9, dtype=np.uint8)
     expected = properties.find(address_of(held), len(text), address_of(TAGS), 4)
-    assert properties.find_tags(address_of(held), len(text), len(text) + behind) == expected
+    found = properties.find_texts(address_of(held), len(text), len(text) + behind)
+    assert (found.tags, found.tags_bytes) == expected
 
 
 @given(pieces=pieces, behind=st.integers(0, 70))
@@ -51,4 +52,4 @@ def test_keys_are_found_as_by_the_plain_search(pieces, behind):
     at, size = address_of(held), len(text)
     keys = properties.find(at, size, address_of(KEYS), 4)
     unique = properties.find(at, size, address_of(UNIQUE), 8)
-    assert properties.find_keys(at, size, size + behind) == (*keys, *unique)
+    assert properties.find_texts(at, size, size + behind)[2:] == (*keys, *unique)

@@ -61,6 +61,28 @@ def test_the_schedule_topic_holds_the_time_of_delivery(store):
     assert store.entries(topic, 0)[0][2] == 2598919
 
 
+def test_it_is_known_behind_which_record_none_has_keys(store):
+    store.append(properties=b"TAGS\x01TagA\x02")
+    store.run()
+    assert store.dispatch.keyed_end == 0
+    for properties in (b"KEYS\x01k\x02", b"UNIQ_KEY\x01u\x02TAGS\x01TagA\x02"):
+        begin = store.end
+        keyed = store.append(properties=properties)
+        store.append(properties=b"KEYS\x01\x02")
+        store.run(begin)
+        assert store.dispatch.keyed_end == sum(keyed)
+    store.dispatch.begin_keyed(store.end)
+    assert store.dispatch.keyed_end == store.end
+
+
+def test_a_prepared_record_may_have_keys(store):
+    store.append()
+    prepared = store.append(sys_flag=0x4)
+    store.append()
+    store.run()
+    assert store.dispatch.keyed_end == sum(prepared)
+
+
 def test_a_delay_means_nothing_in_an_ordinary_topic(store):
     store.append(b"T", 0, properties=b"DELAY\x012\x02TAGS\x01TagA\x02")
     store.run()

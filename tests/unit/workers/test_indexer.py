@@ -115,6 +115,22 @@ def test_a_close_syncs_what_was_written_and_leaves_the_mark(ground):
     ground.dispatcher = ground.started()
 
 
+def test_what_has_no_keys_is_passed_over_without_a_look(ground, monkeypatch):
+    ground.append(5)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    with monkeypatch.context() as blind:
+        blind.delattr(indexer.KeyBuild, "step")
+        ground.append(50, has_keys=False)
+        ground.dispatch()
+        eventually(ground.is_indexed)
+    ground.append(5)
+    ground.append(5, has_keys=False)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.check()
+
+
 def test_messages_without_keys_move_the_mark_too(ground):
     ground.append(5, has_keys=False)
     ground.dispatch()
