@@ -17,7 +17,6 @@ from tests.support.processes import STOP_DEADLINE_S
 from tests.support.shmq_process import ShmqBroker
 from tests.support.waiting import eventually
 
-POOL: Final = 32
 CONDUCTOR_KILLS: Final = 10
 SETTINGS: Final = {
     "network_workers": 2,
@@ -45,17 +44,20 @@ def members(shared_broker: ShmqBroker) -> Iterator[tuple[Member, Member]]:
 def two_members(broker: ShmqBroker, stack: ExitStack) -> tuple[Member, Member]:
     """Connect one client to each of the two network workers."""
     workers = [broker.worker("net-0"), broker.worker("net-1")]
-    for _ in range(POOL):
-        pool = [Member(broker.address) for _ in range(POOL)]
-        for member in pool:
-            stack.enter_context(member)
-            member.max_offset("nowhere", 0)  # so that it has been accepted
-        served = [ports_served(worker) for worker in workers]
-        found = [next((each for each in pool if each.local_port in ports), None) for ports in served]
-        if found[0] is not None and found[1] is not None:
-            found[0].client_id, found[1].client_id = "on-net-0", "on-net-1"
-            return found[0], found[1]
-    raise AssertionError("one worker takes all connections")
+    found = []
+    for number, worker in enumerate(workers):
+        other = workers[1 - number]
+        other.suspend()  # a connection may wake it all the same, the next one does not
+        try:
+            pool = [stack.enter_context(Member(broker.address)) for _ in range(2)]
+            for member in pool:
+                member.max_offset("nowhere", 0)  # so that it has been accepted
+        finally:
+            other.resume()
+        assert pool[0].local_port in ports_served(worker)
+        pool[0].client_id = f"on-net-{number}"
+        found.append(pool[0])
+    return found[0], found[1]
 
 
 def ports_served(worker: psutil.Process) -> set[int]:
