@@ -86,7 +86,8 @@ def recover_keys(
     """
     mark = read_key_mark(paths.index_checkpoint)
     listed = list_key_files(paths.index)
-    believed = _sound(listed, shape)
+    sound = _sound(listed, shape)
+    believed = sound
     if mark is not None and _is_any_missing(listed, believed, mark, log.begin):
         progress("a file of the key index is missing: building it anew")
         believed, mark = [], None
@@ -95,9 +96,7 @@ def recover_keys(
     believed = _below(believed, shape, log.end)
     resume = max(_resume_at(believed, mark, log.end), log.begin)
     _settle(paths, resume, believed, listed, mark)
-    if believed and (
-        not clean_exit or believed[-1].next_number != _head(believed[-1].path, shape).next_number
-    ):
+    if believed and (not clean_exit or believed[-1] not in sound):
         progress(f"checking the key index {believed[-1].path.name}")
         _cut(believed[-1], shape, log.reader)
     if resume < log.end:

@@ -34,14 +34,10 @@ from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import DISPATCHED, QUEUES_MS
 from shmq.workers.indexer import Indexer
 from shmq.workers.runner import row_alive
+from shmq.workers.sync_pause import sync_pause_ns
 
 TIMER_SLACK_NS: Final = 1000
 """So exact are its naps."""
-SYNC_PAUSES: Final = 20
-SYNC_PAUSE_NS_MAX: Final = 60_000_000_000
-"""A sync of very many queues takes seconds, and each page that it writes must be made ready anew. So the next one
-begins when so many times as long has passed, but not later than that: a crash costs recovery so much more to dispatch.
-"""
 RETRY_NS: Final = 1_000_000_000
 """So long after it could not dispatch, as on a full disk, it tries again."""
 INDEX_STOP_NS: Final = 5_000_000_000
@@ -211,7 +207,7 @@ class Dispatcher:
     def _sync_pause_ns(self) -> int:
         """How long after a sync the next one begins, by how long the last one took."""
         interval_ns = self._config.consume_queue_flush_interval_ms * 1_000_000
-        return max(interval_ns, min(SYNC_PAUSES * self._sync_took_ns, SYNC_PAUSE_NS_MAX))
+        return sync_pause_ns(interval_ns, self._sync_took_ns)
 
     def _hand_over(self) -> None:
         """Give the thread what was written, and how far in time that goes."""

@@ -7,7 +7,7 @@ comes to the log's end in steps, as fast as it can, while the broker serves. Wha
 keys it passes over without a look.
 
 A full disk is an error that it tells of once, and it tries again: what is to be indexed is in the log. What it wrote is
-synced by the dispatcher's thread for that (`take_sync`); behind each sync the mark is written from which recovery
+synced by the dispatcher's thread for that; behind each sync the mark is written from which recovery
 knows how much of the index to believe. Killed, a successor begins at `indexed`.
 """
 
@@ -31,6 +31,7 @@ from shmq.store.position import NONE
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths, StoreSizes, sync_directory
 from shmq.store.watermarks import INDEXED
+from shmq.workers.sync_pause import sync_pause_ns
 from shmq.workers.tended_thread import TendedThread
 
 STEP_BYTES: Final = 4 * 1024 * 1024
@@ -40,10 +41,8 @@ IDLE_AFTER_NS: Final = 100_000_000
 IDLE_NS: Final = 60_000_000_000
 RETRY_NS: Final = 1_000_000_000
 SYNC_NS: Final = 10_000_000_000
-SYNC_PAUSES: Final = 20
-SYNC_NS_MAX: Final = 60_000_000_000
-"""A sync writes most of a large table, whose pages must be made ready anew. So there is one in ten seconds, or in so
-many times as long as the last one took, up to a minute: a crash costs so much more of the log to be indexed again."""
+"""A sync writes most of a large table: there is one in so long at most, and a crash costs so much of the log to be
+indexed again, or what `sync_pause.py` makes of it."""
 TIMER_SLACK_NS: Final = 1_000_000
 
 
@@ -81,7 +80,6 @@ class Indexer:
         self._moved_ns = 0
         self._synced = 0
         self._sync_at_ns = 0
-        self._sync_took_ns = 0
         self._is_syncing = False
         self._sync: Callable[[Callable[[], None]], None] = _refuse
         self._thread = TendedThread("indexer", self._run, on_end)
@@ -129,9 +127,8 @@ class Indexer:
 
     def _index(self, begin: int, end: int) -> bool:
         """Index a stretch of the log; False where that is not possible now."""
-        keyed_end = min(
-            self._keyed_end(), end
-        )  # read after the watermark `end`, so it is true for all below that
+        # Read after the watermark `end`, so it is true for all below that.
+        keyed_end = min(self._keyed_end(), end)
         if begin >= keyed_end:
             self._marks.move(INDEXED, end)
             return True
@@ -185,7 +182,7 @@ class Indexer:
             sync_directory(self._paths.index)
         write_key_mark(self._paths.index_checkpoint, mark)
         now_ns = time.monotonic_ns()
-        self._sync_at_ns = now_ns + min(max(SYNC_NS, SYNC_PAUSES * (now_ns - begin_ns)), SYNC_NS_MAX)
+        self._sync_at_ns = now_ns + sync_pause_ns(SYNC_NS, now_ns - begin_ns)
         self._is_syncing = False
 
 
