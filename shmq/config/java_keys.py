@@ -42,8 +42,8 @@ WITHOUT_EFFECT: Final = frozenset(
     coldCtrStrategyEnable coldDataFlowControlEnable coldDataScanEnable combineAssignOffsetCQType
     combineCQEnableCheckSelf combineCQLoadingCQTypes combineCQMaxExtraSearchCommitLogFiles combineCQPreferCQType
     commercialBaseCount commercialBigCount commercialEnable commercialSizePerMsg commercialTimerCount
-    commercialTransCount commitCommitLogLeastPages commitCommitLogThoroughInterval commitIntervalCommitLog
-    commitLogForceSwapMapInterval commitLogRollingInterval commitLogRollingMinimumSize commitLogSwapMapInterval
+    commercialTransCount commitIntervalCommitLog commitLogForceSwapMapInterval
+    commitLogRollingInterval commitLogRollingMinimumSize commitLogSwapMapInterval
     commitLogSwapMapReserveFileNum compactionCqMappedFileSize compactionMappedFileSize compactionScheduleInternal
     compactionThreadNum compatibleWithOldNameSrv compressedRegister configBlackList configManagerVersion
     configName configStorePath connectTimeoutMillis consumerFallbehindThreshold
@@ -132,8 +132,8 @@ WITHOUT_EFFECT: Final = frozenset(
     timerPutMessageThreadNum timerRollWindowSlot timerSkipUnknownError timerStopEnqueue timerWheelEnable
     topicQueueLockNum totalReplicas traceOn transactionCheckInterval transactionCheckMax
     transactionMetricFlushInterval transactionOpBatchInterval transactionOpMsgMaxSize transactionTimeOut
-    transferMetadataJsonToRocksdb transferMsgByHeap transferOffsetJsonToRocksdb transientStorePoolEnable
-    transientStorePoolSize travelCqFileNumWhenGetMessage unRegisterBrokerQueueCapacity updateNameServerAddrPeriod
+    transferMetadataJsonToRocksdb transferMsgByHeap transferOffsetJsonToRocksdb
+    travelCqFileNumWhenGetMessage unRegisterBrokerQueueCapacity updateNameServerAddrPeriod
     useABSLock useEpollNativeSelector usePIDColdCtrStrategy userCacheExpiredSecond userCacheMaxNum
     userCacheRefreshSecond useReentrantLockWhenPutMessage useServerSideResetOffset useStaticSubscription useTLS
     validateSystemTopicWhenUpdateTopic waitSecondsForService waitTimeMillsInAckQueue

@@ -19,7 +19,7 @@ The duty (the writer's own memory):
        112     8  changes_seen     the value that it knows
        120     8  batch_bytes_max  of one ring in one round
        128     8  bell             the writer's
-       136     8  follower_bell    of who waits for the log's end: dispatcher, or under SYNC_FLUSH the flush thread
+       136     8  follower_bell    of who waits for the log's end: dispatcher, flush thread, or the transient pool's thread
        144     8  strategy         how to rest, see `waiting.py`
        152     8  spins            looks before a sleep
        160     8  committed        batches committed by the last call
@@ -37,7 +37,6 @@ from shmq.memory.layout import layout, offset_of
 from shmq.memory.syscalls import monotonic_ns, wall_ns
 from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, senders
-from shmq.store.watermarks import APPENDED
 
 LAYOUT: Final = layout(
     184,
@@ -201,8 +200,8 @@ def _is_python_due(duty: int) -> bool:
         if load_native_i64(row + senders.IS_STUCK) != 0 or load_native_i64(row + senders.IS_BROKEN) != 0:
             return True
         row += senders.SIZE
-    appended = load_relaxed(_places(duty).watermarks + APPENDED)
-    return appended > load_relaxed(load_native_i64(duty + _AHEAD_AT)) or _is_python_wanted(duty)
+    end = load_relaxed(_places(duty).end_word)
+    return end > load_relaxed(load_native_i64(duty + _AHEAD_AT)) or _is_python_wanted(duty)
 
 
 @kernel

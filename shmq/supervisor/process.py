@@ -36,6 +36,7 @@ from shmq.store.store_files import (
     take_duty,
     was_left_open,
 )
+from shmq.store.transient_pool import TransientPool
 from shmq.supervisor import announcing
 from shmq.supervisor.children import Child, Children, run_once
 from shmq.supervisor.signals import STOP_SIGNALS, Signals
@@ -82,7 +83,10 @@ def serve(loaded: Loaded) -> int:
         signals = Signals()  # from here on there is something to tidy up
         memory = broker_memory.create(config, time.time_ns())
         try:
-            grounds = Grounds(config, memory, paths, listeners, namesrv, _make_bells(memory))
+            pool = None
+            if config.transient_pool:
+                pool = TransientPool(config.transient_pool_buffers, config.commit_log_file_bytes)
+            grounds = Grounds(config, memory, paths, listeners, namesrv, _make_bells(memory), pool)
             return Supervisor(grounds, signals, started_ns).run()
         finally:
             region.unlink(memory.name)
@@ -192,7 +196,7 @@ class Supervisor:
 
     def _close_store(self) -> int:
         marks = self._memory.watermarks
-        is_whole = marks.appended == marks.flushed == marks.dispatched
+        is_whole = marks.wrote <= marks.appended == marks.flushed == marks.dispatched
         if not is_whole or any(child.has_failed for child in self._children.all):
             self._log.warning("stopped, but not cleanly: the next start checks the store")
             return EXIT_FAILED

@@ -33,6 +33,7 @@ from shmq.store.flush import flush_range
 from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths
+from shmq.store.transient_pool import TransientPool
 from shmq.store.watermarks import FLUSHED
 from shmq.workers.log_ahead import LogAhead
 from shmq.workers.tended_thread import TendedThread
@@ -55,7 +56,12 @@ class Flusher:
     """
 
     def __init__(
-        self, config: Config, memory: BrokerMemory, paths: StorePaths, directory: LogDirectory
+        self,
+        config: Config,
+        memory: BrokerMemory,
+        paths: StorePaths,
+        directory: LogDirectory,
+        pool: TransientPool | None = None,
     ) -> None:
         self.failure = ""
         self._config = config
@@ -72,14 +78,16 @@ class Flusher:
         self._news = np.zeros(1, dtype=np.int64)
         self.news = address_of(self._news)
         self._writer_bell = memory.bell(plan.BELL_WRITER)
-        self._ahead = LogAhead(directory, memory.watermarks, self._tell_writer, is_sync=self._is_sync)
+        self._ahead = LogAhead(
+            directory, memory.watermarks, self.tell_writer, is_sync=self._is_sync, pool=pool
+        )
         self.ahead_at = self._ahead.wanted_at
         self._duty = np.zeros((), dtype=group_commit.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
         self._flushed_ms = 0
         self._vouched = (0, 0)
         self._stopping = False
-        self._thread = TendedThread("flush", self._run, self._tell_writer)
+        self._thread = TendedThread("flush", self._run, self.tell_writer)
 
     def start(self, segment: Segment) -> None:
         """Begin, with the file that the writer appends to; what lies before it unflushed is opened too."""
@@ -254,8 +262,9 @@ class Flusher:
     def _fail(self, reason: str) -> None:
         self.failure = reason
         self._log.error("the disk failed: no message is taken any more", reason=reason)
-        self._tell_writer()
+        self.tell_writer()
 
-    def _tell_writer(self) -> None:
+    def tell_writer(self) -> None:
+        """Have the writer look at everything again."""
         store_word(self.news, 1)
         doorbell.ring_bell(self._writer_bell)
