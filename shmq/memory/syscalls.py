@@ -229,7 +229,7 @@ def sync_mapped(address: int, size_bytes: int) -> int:
     return system_call(_MSYNC, begin, address + size_bytes - begin, _MS_SYNC, 0, 0, 0)
 
 
-@entry
+@kernel
 def write_file(descriptor: int, address: int, size_bytes: int, offset_bytes: int) -> int:
     """Write so many bytes at an offset of a file; 0, or an error number negated: then some may have been written."""
     done_bytes = 0
