@@ -186,10 +186,12 @@ def refuse(places: Places, sender: int, status: int) -> int:
     produced = spsc.produced_position(ring)
     answered = answered_before = spsc.produced_position(completions)
     refused = 0
+    store_native_i64(sender + senders.IS_STUCK, 0)
     while consumed < produced:
         letter = spsc.record_within(ring, ring_bytes, consumed, produced)
         answered_next = spsc.claim_within(completions, completions_bytes, answered, _ANSWER)
         if answered_next < 0:
+            store_native_i64(sender + senders.IS_STUCK, 1)
             break
         answer = spsc.payload_within(completions, completions_bytes, answered_next)
         _answer(answer, letter.tag, status, 0, position, 0)

@@ -107,6 +107,20 @@ class KeyFiles:
             indexed, int(self._paths[0].name), int(self._paths[-1].name), len(self._paths), self._count
         )
 
+    def forget_below(self, position: int) -> list[Path]:
+        """Count those oldest files no more, never the newest, whose records all lie below a position of the log.
+
+        Returns:
+            Their paths, to be removed once the mark does not count them either.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        forgotten: list[Path] = []
+        while len(self._paths) > 1 and _end_position(self._paths[0]) < position:
+            forgotten.append(self._paths.pop(0))
+        return forgotten
+
     def take_unsynced(self) -> list[Segment]:
         """The files that were written since the last call; the newest always counts as one."""
         taken = self._unsynced
@@ -170,6 +184,16 @@ class KeyFiles:
 def list_key_files(directory: Path) -> list[Path]:
     """The files of a key index, oldest first, whatever size they have."""
     return [path for path in list_files(directory) if len(path.name) == NAME_DIGITS and path.name.isdecimal()]
+
+
+def _end_position(path: Path) -> int:
+    """Where the last record of a file lies, as its header says; NONE where the file is gone."""
+    try:
+        with path.open("rb") as file:
+            head = np.frombuffer(file.read(LAYOUT.itemsize), dtype=LAYOUT)
+    except FileNotFoundError:
+        return NONE
+    return int(head[0]["end_position"])
 
 
 def _name_after(now_ms: int, last: str) -> str:

@@ -1,7 +1,7 @@
 """Messages found by a key of theirs: the files of the key index, newest first, and the records that they name.
 
 The files are listed at each query, and the newest stay mapped; one that is gone, or has given its name to another, is
-let go of. What lies beside them and is not of their shape is passed over.
+let go of, as are those whose messages are all gone. What lies beside them and is not of their shape is passed over.
 
 An entry knows a hash and whole seconds. Whether its record is still there, whole, and was stored in the time that is
 asked for, the record itself says. That it has this key and no other with the same hash, it is not asked: RocketMQ
@@ -112,6 +112,8 @@ class KeyIndexReader:
         for segment in self._newest_first():
             head = _head_of(segment)
             newest = newest or head
+            if head is not newest and head.end_position < log_begin:
+                break  # it is being removed, and so are all older ones
             if head.begin_ms <= query.end_ms and query.begin_ms <= head.end_ms:
                 self._search(segment, wanted, gathering)
             if gathering.is_complete or (head.next_number > FIRST_NUMBER and head.begin_ms < query.begin_ms):
@@ -119,6 +121,12 @@ class KeyIndexReader:
         if newest is None:
             return KeyAnswer((), 0, 0)
         return KeyAnswer(gathering.messages, newest.end_ms, newest.end_position)
+
+    def forget_below(self, position: int) -> None:
+        """Let go of files, never the newest, without an entry for a record at or behind a position of the log."""
+        for name in sorted(self._segments)[:-1]:
+            if _head_of(self._segments[name]).end_position < position:
+                self._drop(name)
 
     def close(self) -> None:
         """Let go of all files of the index."""

@@ -8,7 +8,7 @@ the keys lie columns, one word a slot, each with one writer:
     next          writer        queue offset of the next message; may run ahead of max
     max           dispatcher    queue offset after the last entry: what consumers can see
     end_position  dispatcher    end of the last dispatched record of the queue in the log
-    min           retention     queue offset of the first message that is still there
+    min           conductor     queue offset of the first message that is still there
 
 `max` is released after the entry it covers; whoever acquires it may read the entry. `end_position` follows it,
 so a dispatcher killed in between finds the record not dispatched and its offset taken, which it puts right. `min`

@@ -183,8 +183,13 @@ class QueueReader:
         return min(end, (offset // self.file_entries + 1) * self.file_entries) - offset
 
     def forget_below(self, position: int) -> None:
-        """Let go of log files that lie wholly below a position."""
+        """Let go of what retention has removed: log files wholly below a position, and queue files with gone entries.
+
+        A queue file that begins below its queue's min may be gone, and another one be made under its name.
+        """
         self.log.forget_below(position)
+        for key in [key for key in self._mapped if key[1] < int(self.queues.min[key[0]])]:
+            self._unmap(key)
 
     def forget(self, slot: int) -> None:
         """Let go of a queue's files, where they were removed."""

@@ -3,7 +3,8 @@
 One kernel (`shared/rounds.py`) waits for submissions, goes round the senders' rings while there is anything in them,
 and wakes whom that concerns: those senders, and the dispatcher or, under SYNC_FLUSH, the flush thread, which runs in this process. When a
 file is full, the next one has been made ready by the flush thread, and is waited for if it has not; where the disk
-has no room for it, or a sync failed, submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
+has no room for it, a sync failed, or the conductor has closed the gate because a disk is nearly full (`shared/gates.py`),
+submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
 
 Producers in other processes come and go (`shared/local_sessions.py`): which of their rings are polled is looked
 up again when one word says so. Of one that is gone all that it published is committed; nobody waits for one.
@@ -29,6 +30,7 @@ from shmq.memory.words import load_word
 from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, plan, rounds, senders
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.shared.gates import closed
 from shmq.shared.local_sessions import ATTACHED, LEAVING, Polled
 from shmq.store import record
 from shmq.store.log import LogDirectory
@@ -78,6 +80,8 @@ class CommitWriter:
         self._refusing = ""
         self._retry_at_ms = 0
         self._is_stopping = False
+        self._gates = memory.place("gates")
+        self._closed = 0
 
     def start(self) -> None:
         """Open the log where it ends, and finish what a dead predecessor began."""
@@ -104,10 +108,14 @@ class CommitWriter:
             raise StoreError("the transient pool's thread is gone")
         if self._sessions.has_changed:
             self._heed_sessions()
+        self._closed = self._duty["closed_seen"] = closed(self._gates)
         now_ms = wall_ms()
         self._committed = 0
-        if self._failure or (self._refusing and now_ms < self._retry_at_ms):
-            return self._refuse_all()
+        if self._closed or self._failure or (self._refusing and now_ms < self._retry_at_ms):
+            refused = self._refuse_all()
+            if not refused and (self._is_stopping or self._leaving):
+                self._forget_the_dead()
+            return refused
         self._duty["until_ns"] = now_ns + TURN_NS
         while True:
             outcome = rounds.go_round(self._duty_at)
@@ -133,7 +141,7 @@ class CommitWriter:
                 doorbell.sleep(self._bell, min(timeout_ns, RETRY_MS * 1_000_000))
         elif self._polled_rows["is_stuck"].any():  # for room for answers: nobody rings when there is some
             rounds.rest(self._duty_at, min(timeout_ns, STUCK_NS))
-        elif self._is_stopping or self._leaving or self._failure:
+        elif self._is_stopping or self._leaving or self._failure or self._closed:
             rounds.rest(self._duty_at, timeout_ns)
         else:
             rounds.serve(self._duty_at, timeout_ns)
@@ -250,6 +258,7 @@ class CommitWriter:
         duty["batch_bytes_max"] = BATCH_BYTES_MAX
         duty["bell"] = self._bell
         duty["follower_bell"] = self._end.bell
+        duty["gates"] = self._gates
         duty["flusher_bell"] = memory.bell(plan.BELL_FLUSHER)
         duty["strategy"] = waiting.STRATEGIES[self._config.writer_wait_strategy]
         duty["spins"] = waiting.spins_before_sleep()

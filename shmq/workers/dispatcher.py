@@ -23,8 +23,9 @@ from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
 from shmq.memory.syscalls import set_timer_slack
+from shmq.memory.words import load_word
 from shmq.ring import doorbell, waiting
-from shmq.shared import follow, plan
+from shmq.shared import follow, gates, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.listeners import Listeners
 from shmq.store.dispatch import SCHEDULE_TOPIC, Dispatch
@@ -73,6 +74,8 @@ class Dispatcher:
             Indexer(config, memory, self._reader, self._keyed_end, self.wake) if config.key_index else None
         )
         self._dispatched_ns = 0
+        self._cleanups_at = memory.place("gates") + gates.CLEANUPS
+        self._cleanups = 0
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
 
@@ -101,6 +104,10 @@ class Dispatcher:
             self._sync_at_ns = now_ns + self._sync_pause_ns
             self._hand_over()
         marks = self._memory.watermarks
+        cleanups = load_word(self._cleanups_at)
+        if cleanups != self._cleanups:
+            self._cleanups = cleanups
+            self._reader.forget_below(marks.trimmed)
         begin, confirmed = marks.dispatched, marks.confirmed
         if begin >= confirmed:
             return 0

@@ -236,10 +236,18 @@ class Flusher:
         marks.move(FLUSHED, appended)
         self._flushed_ms = store_ms
         while self._segments[0].end <= appended and len(self._segments) > 1:
-            self._segments.pop(0).close()
+            self._let_go(self._segments.pop(0))
         self._listeners.wake(doorbell.FLUSHED)
         if self._is_sync:
             doorbell.ring_bell(self._dispatcher_bell)
+
+    def _let_go(self, segment: Segment) -> None:
+        """Close a full file that is on disk, whose age counts from now: not all systems note when a mapping is written."""
+        try:
+            os.utime(segment.descriptor)
+        except OSError as error:
+            self._log.warning("a file keeps its time", path=str(segment.path), reason=error.strerror)
+        segment.close()
 
     def _write_checkpoint(self) -> None:
         if self.failure or not self._flushed_ms:

@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import os
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from shmq.store.checkpoint import read_checkpoint
 from shmq.store.segment import list_starts
 from shmq.workers import flusher, log_ahead
 from shmq.workers.flusher import Flusher
+from tests.support.waiting import eventually
 from tests.support.writer_ground import WriterGround, message, message_of_size
 from tests.support.writer_lives import NOW_MS, BareWriter
 
@@ -229,3 +231,16 @@ def test_a_thread_that_ends_by_an_error_wakes_the_writer(ground, monkeypatch, pa
     assert ground.flusher.has_news
     assert not ground.flusher.is_running
     ground.flusher.stop()
+
+
+def test_the_age_of_a_full_file_counts_from_when_it_is_on_disk(ground):
+    ground.start()
+    ground.append(8000)
+    following = take(ground, FILE_BYTES)
+    first = ground.log.file(0)
+    os.utime(first, (1, 1))  # as on a system that does not note when a mapping is written
+    ground.writer_part.close_file()
+    ground.flusher.retire(following)
+    ground.writer_part.segment = following
+    ground.append(100)
+    eventually(lambda: first.stat().st_mtime > 1)
