@@ -8,6 +8,7 @@
     index.checkpoint  how far the key index is on disk; RocketMQ does not look here
     abort           exists while the store is open, and after a crash; holds a process id
     lock            its first byte is locked by whoever has the store open
+    sync.failed     what the system said when the log could not be synced; RocketMQ does not look here
     quarantine/     bytes that recovery cut off; RocketMQ does not look here
 
 A start goes in this order: `check_layout` (reads only), `StoreLock` (before any file is read), `was_left_open`,
@@ -92,6 +93,11 @@ class StorePaths:
     def lock(self) -> Path:
         """The file whose first byte is locked."""
         return self.root / "lock"
+
+    @property
+    def sync_failed(self) -> Path:
+        """The file that says that what the system has cached of the log may not be what is on disk."""
+        return self.root / "sync.failed"
 
     @property
     def quarantine(self) -> Path:

@@ -3,8 +3,7 @@
 One kernel (`shared/rounds.py`) waits for submissions, goes round the senders' rings while there is anything in them,
 and wakes whom that concerns: those senders, and the dispatcher or, under SYNC_FLUSH, the flush thread, which runs in this process. When a
 file is full, the next one has been made ready by the flush thread, and is waited for if it has not; where the disk
-has no room for it, a sync failed, or the conductor has closed the gate because a disk is nearly full (`shared/gates.py`),
-submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
+has no room for it, or a gate is closed (`shared/gates.py`: a sync failed, a disk is nearly full), submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
 
 Producers in other processes come and go (`shared/local_sessions.py`): which of their rings are polled is looked
 up again when one word says so. Of one that is gone all that it published is committed; nobody waits for one.
@@ -22,20 +21,15 @@ from numpy.typing import NDArray
 from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
-from shmq.jit import entry
-from shmq.memory.atomics import load_relaxed, store_relaxed
 from shmq.memory.block import zero
-from shmq.memory.endian import load_i32, load_i64
 from shmq.memory.words import load_word
 from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, plan, rounds, senders
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.gates import closed
 from shmq.shared.local_sessions import ATTACHED, LEAVING, Polled
-from shmq.store import record
 from shmq.store.log import LogDirectory
-from shmq.store.name_table import find_name
-from shmq.store.queue_table import find_queue, next_address
+from shmq.store.next_offsets import raise_next
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths
 from shmq.store.transient_pool import TransientPool
@@ -111,7 +105,7 @@ class CommitWriter:
         self._closed = self._duty["closed_seen"] = closed(self._gates)
         now_ms = wall_ms()
         self._committed = 0
-        if self._closed or self._failure or (self._refusing and now_ms < self._retry_at_ms):
+        if self._closed or (self._refusing and now_ms < self._retry_at_ms):
             refused = self._refuse_all()
             if not refused and (self._is_stopping or self._leaving):
                 self._forget_the_dead()
@@ -141,7 +135,7 @@ class CommitWriter:
                 doorbell.sleep(self._bell, min(timeout_ns, RETRY_MS * 1_000_000))
         elif self._polled_rows["is_stuck"].any():  # for room for answers: nobody rings when there is some
             rounds.rest(self._duty_at, min(timeout_ns, STUCK_NS))
-        elif self._is_stopping or self._leaving or self._failure or self._closed:
+        elif self._is_stopping or self._leaving or self._closed:
             rounds.rest(self._duty_at, timeout_ns)
         else:
             rounds.serve(self._duty_at, timeout_ns)
@@ -179,11 +173,6 @@ class CommitWriter:
         self._end.stop()
         self._flusher.stop()
         self._segment.close()
-
-    @property
-    def _failure(self) -> str:
-        """Why nothing can be promised any more; empty while all is well."""
-        return self._flusher.failure or self._end.failure
 
     def _make_end(self, pool: TransientPool | None) -> LogEnd:
         config, memory = self._config, self._memory
@@ -368,28 +357,3 @@ def sender_rows(memory: BrokerMemory) -> NDArray[np.void]:
 
 def _are_empty(rows: NDArray[np.void]) -> bool:
     return all(spsc.is_empty(int(ring)) for ring in rows["ring"])
-
-
-@entry
-def raise_next(topics: int, queues: int, address: int, begin: int, end: int) -> int:
-    """Walk the records of a part of a file; return the position behind it, or -1 - where it broke off."""
-    position = begin
-    while position < end:
-        at = address + position - begin
-        size = record.verify(at, end - position, False)
-        if size == record.BLANK:
-            return position + load_i32(at)
-        if size < 0:
-            return -1 - position
-        topic, topic_bytes = record.topic_at(at)
-        topic_id = find_name(topics, at + topic, topic_bytes)
-        slot = find_queue(queues, topic_id, load_i32(at + record.QUEUE_ID))
-        if slot < 0:
-            return -1 - position
-        if record.is_dispatched(load_i32(at + record.SYS_FLAG)):
-            word = next_address(queues, slot)
-            behind = load_i64(at + record.QUEUE_OFFSET) + 1
-            if behind > load_relaxed(word):
-                store_relaxed(word, behind)
-        position += size
-    return position

@@ -2,8 +2,11 @@
 
 It alone moves `flushed`. Under ASYNC_FLUSH it syncs when enough pages are dirty or long enough has passed;
 under SYNC_FLUSH whenever the writer wakes it, once for all that wait, in a kernel (`shared/group_commit.py`). The
-checkpoint vouches only for what has been synced before it was written. A sync that fails is final: the
-system may have thrown the pages away, so from then on the writer refuses everything.
+checkpoint vouches only for what has been synced before it was written.
+
+A sync that fails is final: the system may have thrown the pages away, and would call the next one a success. So the log
+is closed (`shared/gates.py`), for a successor as well, and a file says so to the next recovery, which then believes
+the disk alone.
 
 It is a thread of the writer's process, asleep in a system call or in the kernel nearly always. Killed with
 the writer, the successor's thread takes `flushed` up where it stands: whatever is above is synced again.
@@ -24,7 +27,7 @@ from shmq.memory.block import address_of
 from shmq.memory.syscalls import set_timer_slack
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
-from shmq.shared import group_commit, plan
+from shmq.shared import gates, group_commit, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.commit import STORE_MS
 from shmq.shared.listeners import Listeners
@@ -50,7 +53,6 @@ class Flusher:
     """Owned by the writer, which calls everything but `_run`.
 
     Attributes:
-        failure: why no message can be promised any more; empty while all is well.
         news: address of a word, not 0 where the writer should look at this object again.
         ahead_at: address of a word: when the log's end has passed it, `look_ahead` is due.
     """
@@ -63,7 +65,8 @@ class Flusher:
         directory: LogDirectory,
         pool: TransientPool | None = None,
     ) -> None:
-        self.failure = ""
+        self._failed_at = memory.place("gates") + gates.SYNC_FAILED
+        self._sync_failed = paths.sync_failed
         self._config = config
         self._memory = memory
         self._log = logs.get("flush")
@@ -99,6 +102,11 @@ class Flusher:
         self._prepare_duty()
         self._ahead.start(segment)
         self._thread.start()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a sync failed, in this life of the process or an earlier one: no message can be promised any more."""
+        return load_word(self._failed_at) != 0
 
     @property
     def is_running(self) -> bool:
@@ -149,7 +157,8 @@ class Flusher:
         set_timer_slack(TIMER_SLACK_NS)
         interval_ns = self._config.flush_interval_ms * 1_000_000
         thorough_ns = self._config.flush_thorough_interval_ms * 1_000_000
-        thorough_at = checkpoint_at = time.monotonic_ns()
+        checkpoint_at = time.monotonic_ns()
+        thorough_at = checkpoint_at + thorough_ns
         while True:
             store_word(self._duty_at + group_commit.WANTED, 0)  # before anything is looked at
             if self._stopping:
@@ -170,7 +179,7 @@ class Flusher:
 
     def _wait(self, interval_ns: int, checkpoint_at: int) -> None:
         """Sleep until it is time; under SYNC_FLUSH sync meanwhile whatever comes."""
-        if self._is_sync and not self.failure:
+        if self._is_sync and not self.has_failed:
             self._flush_groups(checkpoint_at)
             return
         marks = self._memory.watermarks
@@ -220,7 +229,7 @@ class Flusher:
         marks = self._memory.watermarks
         store_ms = load_word(self._memory.place("writer") + STORE_MS)
         appended, flushed = marks.appended, marks.flushed
-        if self.failure:
+        if self.has_failed:
             return
         if appended == flushed:
             self._flushed_ms = store_ms  # the last sync may have looked for it a moment too early
@@ -250,7 +259,7 @@ class Flusher:
         segment.close()
 
     def _write_checkpoint(self) -> None:
-        if self.failure or not self._flushed_ms:
+        if self.has_failed or not self._flushed_ms:
             return
         marks = self._memory.watermarks
         flushed_ms, queues_ms = self._flushed_ms, marks.queues_ms
@@ -268,9 +277,17 @@ class Flusher:
             self._log.error("the checkpoint stays as it was", reason=str(error))
 
     def _fail(self, reason: str) -> None:
-        self.failure = reason
-        self._log.error("the disk failed: no message is taken any more", reason=reason)
+        store_word(self._failed_at, 1)
+        self._log.critical(
+            "the disk failed: no message is taken until the broker is started anew", reason=reason
+        )
         self.tell_writer()
+        try:
+            self._sync_failed.write_text(reason, encoding="utf-8")
+        except OSError as error:
+            self._log.error(
+                "recovery will not know of it", path=str(self._sync_failed), reason=error.strerror
+            )
 
     def tell_writer(self) -> None:
         """Have the writer look at everything again."""

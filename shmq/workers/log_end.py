@@ -17,12 +17,10 @@ class LogEnd(Protocol):
     Attributes:
         word: address of the watermark that the writer moves.
         bell: of who waits for it.
-        failure: why what is placed there cannot become part of the log any more; empty while all is well.
     """
 
     word: int
     bell: int
-    failure: str
 
     @property
     def is_running(self) -> bool:
@@ -50,7 +48,6 @@ class MappedEnd:
     def __init__(self, memory: BrokerMemory, follower_bell: int) -> None:
         self.word = memory.place("watermarks") + APPENDED
         self.bell = follower_bell
-        self.failure = ""
 
     @property
     def is_running(self) -> bool:

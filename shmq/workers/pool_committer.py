@@ -1,8 +1,8 @@
 """PoolCommitter: the thread that writes what lies in the transient pool to the log's files, and moves `appended`.
 
 A thread of the writer's process, asleep in a kernel (`shared/pool_commit.py`) nearly always. The pool outlives both:
-a successor goes on at `appended`. Where the disk refuses, the writer takes no message any more; what it has answered
-for stays in the pool and is tried again every second.
+a successor goes on at `appended`. Where the disk refuses, the log is closed (`shared/gates.py`); what was answered stays
+in the pool, is tried again every second, and once it is written the log is open again.
 """
 
 import os
@@ -15,9 +15,9 @@ import numpy as np
 from shmq import logs
 from shmq.config.settings import Config
 from shmq.memory.block import address_of, zero
-from shmq.memory.words import store_word
+from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
-from shmq.shared import plan, pool_commit
+from shmq.shared import gates, plan, pool_commit
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
@@ -51,7 +51,7 @@ class PoolCommitter:
             on_news: has the writer look again: a buffer is free, or the disk refuses.
         """
         self.word = memory.place("watermarks") + WROTE
-        self.failure = ""
+        self._stuck_at = memory.place("gates") + gates.POOL_STUCK
         self._marks = memory.watermarks
         self._directory = directory
         self._pool = pool
@@ -71,6 +71,11 @@ class PoolCommitter:
         self._duty["interval_ns"] = config.commit_interval_ms * 1_000_000
         self._stopping = threading.Event()
         self._thread = TendedThread("pool", self._run, on_news)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the disk refuses what lies in the pool."""
+        return load_word(self._stuck_at) != 0
 
     @property
     def is_running(self) -> bool:
@@ -105,8 +110,8 @@ class PoolCommitter:
             if self._stopping.is_set():
                 break
             if self._await_file():
-                self._write(pool_commit.commit_rest if self.failure else pool_commit.commit_pool)
-        while self._marks.appended < self._marks.wrote and not self.failure:
+                self._write(pool_commit.commit_rest if self.is_stuck else pool_commit.commit_pool)
+        while self._marks.appended < self._marks.wrote and not self.is_stuck:
             self._write(pool_commit.commit_rest)
 
     def _await_file(self) -> bool:
@@ -135,14 +140,14 @@ class PoolCommitter:
             os.close(int(duty["descriptor"]))
         if duty["error"]:
             self._fail(f"cannot write {self._directory.file(start)}: {os.strerror(int(duty['error']))}")
-        elif self.failure:
-            self.failure = ""
+        elif self.is_stuck:
+            store_word(self._stuck_at, 0)
             self._log.warning("what lay in the pool is in the log: messages are taken again")
         self._on_news()  # a buffer may be free, or this failure is over
 
     def _fail(self, reason: str) -> None:
-        if not self.failure:
-            self.failure = reason
+        if not self.is_stuck:
+            store_word(self._stuck_at, 1)
             self._log.error("the disk refuses: no message is taken", reason=reason)
         self._on_news()
         self._stopping.wait(RETRY_S)

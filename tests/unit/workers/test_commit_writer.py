@@ -227,7 +227,7 @@ def test_after_a_failed_sync_nothing_is_taken_any_more(tmp_path, monkeypatch):
     with started(ground) as writer:
         ground.submit(message(body=b"lost, perhaps"))
         writer.do_work(0)
-        turn_until(writer, lambda: writer._flusher.failure)
+        turn_until(writer, lambda: writer._flusher.has_failed)
         ground.submit(message())
         writer.do_work(0)
         assert [each.status for each in ground.completions()] == [STORED, UNAVAILABLE]

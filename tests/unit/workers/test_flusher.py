@@ -9,6 +9,7 @@ from shmq.errors import StoreError
 from shmq.memory.pages import populate_for_writing
 from shmq.ring import doorbell
 from shmq.shared import commit, plan
+from shmq.shared.gates import Closed, closed
 from shmq.store import segment as segment_module
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.segment import list_starts
@@ -59,7 +60,7 @@ def test_what_is_appended_is_flushed_and_told(ground):
     ground.append(300)
     ground.wait_flushed(300)
     assert ground.marks.flushed == 300
-    assert ground.flusher.failure == ""
+    assert not ground.flusher.has_failed
 
 
 def test_a_few_dirty_pages_are_left_for_later(tmp_path):
@@ -213,9 +214,38 @@ def test_a_failed_sync_is_final(tmp_path, monkeypatch):
     ground.append(300)
     ground.start()
     ground.flusher.stop()
-    assert "cannot sync" in ground.flusher.failure
+    assert closed(ground.memory.place("gates")) == Closed.SYNC_FAILED
+    assert "cannot sync" in ground.paths.sync_failed.read_text()
     assert ground.marks.flushed == 0
     assert read_checkpoint(ground.paths.checkpoint).log_timestamp_ms == 0
+
+
+@pytest.mark.parametrize("flush_disk_type", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_what_could_not_be_synced_is_not_promised_by_a_successor(tmp_path, monkeypatch, flush_disk_type):
+    ground = Ground(tmp_path, flush_disk_type=flush_disk_type)
+    with monkeypatch.context() as patched:
+        patched.setattr(segment_module, "sync_mapped", lambda *_: -errno.EIO)
+        ground.append(300)
+        ground.start()
+        eventually(lambda: ground.flusher.has_failed)
+        ground.flusher.stop()
+    successor = Flusher(ground.config, ground.memory, ground.paths, ground.log)
+    successor.start(ground.log.open(0, writable=True))
+    successor.stop()
+    assert ground.marks.flushed == 0, "the system would call another sync a success"
+
+
+def test_where_nobody_can_be_told_of_a_failed_sync_the_log_is_closed_all_the_same(
+    tmp_path, monkeypatch, capfd
+):
+    ground = Ground(tmp_path, flush_disk_type="SYNC_FLUSH")
+    monkeypatch.setattr(segment_module, "sync_mapped", lambda *_: -errno.EIO)
+    ground.paths.sync_failed.mkdir()
+    ground.append(300)
+    ground.start()
+    ground.flusher.stop()
+    assert closed(ground.memory.place("gates")) == Closed.SYNC_FAILED
+    assert "recovery will not know of it" in capfd.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -158,7 +158,7 @@ def test_a_successor_brings_to_the_log_what_lies_in_the_pool(tmp_path):
     check(ground, sent, ground.completions())
 
 
-def test_while_the_disk_refuses_messages_are_refused_and_none_is_lost(tmp_path, monkeypatch):
+def test_while_the_disk_refuses_messages_are_refused_and_none_is_lost(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(pool_committer, "RETRY_S", 0.001)
     ground = new_ground(tmp_path, **NEVER)
     with started(ground) as writer:
@@ -167,14 +167,14 @@ def test_while_the_disk_refuses_messages_are_refused_and_none_is_lost(tmp_path, 
         ground.ring(plan.BELL_WRITER)
         writer._end._duty["least_bytes"] = 0
         pool_commit.want_python(writer._end._duty_at)
-        eventually(lambda: writer._end.failure)
-        assert os.strerror(errno.EBADF) in writer._end.failure
+        eventually(lambda: writer._end.is_stuck)
+        assert os.strerror(errno.EBADF) in capfd.readouterr().err
         ground.submit(message())
         writer.do_work(0)
         answers = ground.completions()
         assert [each.status for each in answers] == [STORED, UNAVAILABLE]
         failing.is_failing = False
-        eventually(lambda: not writer._end.failure)
+        eventually(lambda: not writer._end.is_stuck)
         assert ground.memory.watermarks.appended == 300
         sent |= send(ground, writer, 400)
     check(ground, sent, [answers[0], *ground.completions()])
