@@ -1,0 +1,15 @@
+"""`shmq store`: look at a store, check it, and build anew what its log implies; no broker needs to run."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+from shmq.commands.lazy import LazyGroup
+
+COMMANDS: Final[Mapping[str, str]] = {}
+
+
+@click.group(cls=LazyGroup, modules=COMMANDS)
+def store() -> None:
+    """Inspect a store, of shmq or RocketMQ, without a broker."""
