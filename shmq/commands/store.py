@@ -7,7 +7,9 @@ import click
 
 from shmq.commands.lazy import LazyGroup
 
-COMMANDS: Final[Mapping[str, str]] = {}
+COMMANDS: Final[Mapping[str, str]] = {
+    "verify": "shmq.commands.store_verify",
+}
 
 
 @click.group(cls=LazyGroup, modules=COMMANDS)
