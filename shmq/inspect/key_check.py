@@ -124,8 +124,12 @@ class KeyCheck:
                 number, count = count_rest(self._places())
                 if count > 0:
                     position = load_i64(self._segment.address + self._at(number) + POSITION)
-                    where = f"behind the log's end, {log_end}" if position >= log_end else "which is no key's"
-                    yield self._describe_stray(number, count, position, where)
+                    if position >= log_end:
+                        where = f"behind the log's end, {log_end}"
+                        found = self._describe_stray(number, count, position, where)
+                        yield found._replace(is_pending=self._mending.mends_behind_log)
+                    else:
+                        yield self._describe_stray(number, count, position, "which is no key's")
             if not self._open_next():
                 break
         self.close()

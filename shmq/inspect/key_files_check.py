@@ -63,6 +63,11 @@ class KeyMending:
         self._believed = {file.path: file.next_number for file in belief.files}
         self._newest = belief.files[-1].path if belief.files else None
 
+    @property
+    def mends_behind_log(self) -> bool:
+        """Whether entries for records behind the end of the log are dropped."""
+        return not self._is_clean
+
     def mends_entry(self, path: Path, number: int) -> bool:
         """Whether an entry is dropped, and made again if it is a key's."""
         return not self._is_clean and number >= self._believed.get(path, 0)
