@@ -19,6 +19,7 @@ from shmq.inspect.key_merge import (
     BEGIN_MS,
     COUNT,
     IS_LAST,
+    LATE_POSITION,
     NEEDS_FILE,
     NUMBER,
     REACHED,
@@ -98,6 +99,7 @@ class KeyCheck:
                 self._set(NUMBER, number)
                 is_late = is_first and number == FIRST_NUMBER
                 self._set(BEGIN, self._first_position() if is_late else log_begin)
+                self._set(LATE_POSITION, self._get(BEGIN) if is_late else NONE)
                 return
             is_first = is_first and self._get(COUNT) == FIRST_NUMBER
 

@@ -98,7 +98,7 @@ class KeyFilesCheck:
     def size_bytes(self) -> int:
         """How many bytes `run` looks at."""
         slots_bytes = SLOT_BYTES * self._shape.slots
-        return sum(slots_bytes + ENTRY_BYTES * file.next_number for file in self.readable)
+        return sum(slots_bytes + ENTRY_BYTES * (file.next_number - 1) for file in self.readable)
 
     def run(
         self, corrections: dict[Path, Corrections], log: LogReader, progress: Callable[[int], None]

@@ -50,6 +50,7 @@ IS_LAST: Final = 32
 BEGIN: Final = 40
 RESUME: Final = 48
 BEGIN_MS: Final = 112
+LATE_POSITION: Final = 120
 KEY_POSITION: Final = 56
 _KEYS_DONE: Final = 64
 _MISSING_COUNT: Final = 72
@@ -57,7 +58,7 @@ _MISSING_FIRST: Final = 80
 _STRAY_COUNT: Final = 88
 _STRAY_FIRST: Final = 96
 _STRAY_POSITION: Final = 104
-NOTE_WORDS: Final = 15
+NOTE_WORDS: Final = 16
 
 _ROWS_A_KEY: Final = 4
 _KEY_ROW_BYTES: Final = key_walk.ROW_LAYOUT.itemsize
@@ -274,6 +275,8 @@ def _take(places: MergePlaces, number: int) -> None:
 def _miss(places: MergePlaces, position: int) -> None:
     """Note that a key of a record has no entry."""
     note = places.note
+    if position == load_native_i64(note + LATE_POSITION) and load_native_i64(note + NUMBER) == FIRST_NUMBER:
+        return  # its first keys were in a file that is gone
     resume = load_native_i64(note + RESUME)
     count = load_native_i64(note + _MISSING_COUNT)
     if count != 0 and load_native_i64(note + _MISSING_FIRST) < resume <= position:

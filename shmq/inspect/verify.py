@@ -16,12 +16,14 @@ from shmq.inspect.key_check import KeyCheck
 from shmq.inspect.key_files_check import KeyFilesCheck, KeyMending
 from shmq.inspect.log_check import LogCheck
 from shmq.inspect.queue_check import LogFacts, QueueCheck
-from shmq.inspect.queues import Queues
+from shmq.inspect.queues import Queues, open_segment
 from shmq.inspect.sequences import check_sequence, list_sequence
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.key_recover import LogExtent, assess_keys
 from shmq.store.log import LogDirectory, LogReader
-from shmq.store.queue_directory import list_queues, queue_path
+from shmq.store.position import NONE
+from shmq.store.queue_directory import last_message, list_queues, queue_path
+from shmq.store.queue_entry import SIZE
 from shmq.store.recover import choose_start
 from shmq.store.store_files import StorePaths, StoreSizes, was_left_open
 
@@ -132,8 +134,18 @@ def _recovery_start(paths: StorePaths, sizes: StoreSizes, now_ms: int) -> int:
     if not starts:
         return 0
     checkpoint = read_checkpoint(paths.checkpoint).believed(now_ms, now_ms)
-    has_queues = next(list_queues(paths.consumequeue), None) is not None
-    return choose_start(log, starts, checkpoint, int(has_queues), clean_exit=False)
+    has_entries = _has_entries(paths, sizes.consume_queue_file_bytes)
+    return choose_start(log, starts, checkpoint, int(has_entries), clean_exit=False)
+
+
+def _has_entries(paths: StorePaths, file_bytes: int) -> bool:
+    """Whether any queue has an entry of a message: without, recovery begins at the first file."""
+    for queue in list_queues(paths.consumequeue):
+        for file in list_sequence(queue_path(paths.consumequeue, *queue), file_bytes):
+            with closing(open_segment(file.path, file.start)) as segment:
+                if last_message(segment.address, min(file.size_bytes, file_bytes) // SIZE) != NONE:
+                    return True
+    return False
 
 
 def _queues_bytes(paths: StorePaths, file_bytes: int) -> int:
