@@ -216,12 +216,13 @@ class LogCheck:
         line = self._queues.lines[slot]
         expected = int(line["next"])
         queue = self._queues.names[slot]
-        entry = self._queues.entry(slot, expected) if expected != NONE else None
+        if expected == NONE:
+            yield from self._judge_first(segment, position)
+            return
+        entry = self._queues.entry(slot, expected)
         if offset < 0 or (entry is not None and entry.position == position):
             self._take(position, expected)
-            text = f"it says queue offset {offset} of {queue}, where " + (
-                "none was before it" if expected == NONE else f"{expected} is the next"
-            )
+            text = f"it says queue offset {offset} of {queue}, where {expected} is the next"
             yield self._finding(FindingKind.RECORD_QUEUE_OFFSET, segment.path, position, text)
         elif offset > expected:
             line["next"] = offset
@@ -233,6 +234,18 @@ class LogCheck:
             self._take(position, NONE)
             text = f"queue offset {offset} of {queue} was there before; {expected} is the next"
             yield self._finding(FindingKind.QUEUE_DUPLICATE, segment.path, position, text)
+
+    def _judge_first(self, segment: Segment, position: int) -> Iterator[Finding]:
+        """The first record of a queue in the log, where its entry is not at its queue offset: is it at another?"""
+        slot, offset = self._noted(SLOT), self._noted(OFFSET)
+        found = self._queues.find(slot, position)
+        if found != NONE or offset < 0:
+            text = f"it says queue offset {offset} of {self._queues.names[slot]}"
+            if found != NONE:
+                text += f", and the queue has it at {found}"
+            yield self._finding(FindingKind.RECORD_QUEUE_OFFSET, segment.path, position, text)
+            offset = found
+        self._take(position, offset)
 
     def _are_unreadable(self, slot: int, begin: int, end: int) -> bool:
         """Whether the records of these queue offsets lie where the log cannot be read, as their entries say."""

@@ -157,9 +157,10 @@ def walk_log(places: WalkPlaces, address: int, position: int, readable_bytes: in
         if size <= 0:
             status = END_OF_FILE if size == record.BLANK else INVALID
             break
-        status = _check_queue(places, address + at, position + at, readable_bytes - at)
-        if status != DONE:
-            break
+        if _has_queue(note, address + at, position + at):
+            status = _check_queue(places, address + at, position + at, readable_bytes - at)
+            if status != DONE:
+                break
         _check_time(places, address + at, position + at)
         at += size
         records += 1
@@ -194,16 +195,22 @@ def write_row(rows: int, count_at: int, row: Row) -> None:
 
 
 @kernel
-def _check_queue(places: WalkPlaces, address: int, position: int, readable_bytes: int) -> int:
-    """Hold a record against its queue; DONE, or what is missing to do so."""
+def _has_queue(note: int, address: int, position: int) -> bool:
+    """Whether a record is to be held against a queue: it has a place there, and Python has not said otherwise."""
     if not record.is_dispatched(load_i32(address + record.SYS_FLAG)):
-        return DONE
+        return False
+    is_judged = load_native_i64(note + TAKEN_POSITION) == position
+    return not is_judged or load_native_i64(note + TAKEN_OFFSET) != NONE
+
+
+@kernel
+def _check_queue(places: WalkPlaces, address: int, position: int, readable_bytes: int) -> int:
+    """Hold a record that belongs to a queue against it; DONE, or what is missing to do so."""
     note = places.note
+    is_judged = load_native_i64(note + TAKEN_POSITION) == position
     offset = load_i64(address + record.QUEUE_OFFSET)
-    if load_native_i64(note + TAKEN_POSITION) == position:  # Python has looked at this one
+    if is_judged:
         offset = load_native_i64(note + TAKEN_OFFSET)
-        if offset == NONE:
-            return DONE
     topic, topic_bytes = record.topic_at(address)
     topic_id = find_name(places.topics, address + topic, topic_bytes)
     slot = find_queue(places.queues, topic_id, load_i32(address + record.QUEUE_ID))
@@ -218,11 +225,22 @@ def _check_queue(places: WalkPlaces, address: int, position: int, readable_bytes
     if not load_native_i64(line + _FIRST) <= offset < load_native_i64(line + _END):
         return NEEDS_WINDOW
     if expected == NONE:
+        if not is_judged and _entry_position(line, offset) != position:
+            return ODD_OFFSET
         store_native_i64(line + _BEGIN, offset)
     store_native_i64(line + _NEXT, offset + 1)
     delay_count = places.delay_count if topic_id == places.schedule_topic else 0
     _check_entry(places, address, readable_bytes, Row(0, slot, position, offset, 0, delay_count))
     return DONE
+
+
+@kernel
+def _entry_position(line: int, offset: int) -> int:
+    """Where the record of an offset that the window has is said to be; NONE without a file."""
+    window = load_native_i64(line + _ADDRESS)
+    if window == 0:
+        return NONE
+    return load_i64(window + (offset - load_native_i64(line + _FIRST)) * SIZE + POSITION)
 
 
 @kernel

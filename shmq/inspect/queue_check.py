@@ -12,7 +12,7 @@ from pathlib import Path
 from shmq.inspect.damage import Damage
 from shmq.inspect.finding import Finding, FindingKind, Mending
 from shmq.inspect.log_walk import first_used
-from shmq.inspect.queue_walk import count_strays, find_stray
+from shmq.inspect.queue_walk import Excuses, count_strays, find_stray
 from shmq.inspect.queues import Queues, open_segment
 from shmq.inspect.sequences import SequenceFile, check_sequence, list_sequence
 from shmq.memory.endian import load_i64
@@ -96,11 +96,13 @@ class QueueCheck:
     ) -> Iterator[Finding]:
         """Entries that the log has no record for, from one index up to another."""
         damage = self._log.damage
-        where = (self._log.begin, damage.address, damage.count)
-        found = find_stray(address, begin, end, *where)
+        line = self._queues.lines[slot]
+        is_before = file.start // SIZE + begin < int(line["next"]) or int(line["next"]) == NONE
+        excuses = Excuses(self._log.begin, damage.address, damage.count, int(is_before))
+        found = find_stray(address, begin, end, excuses)
         if found == NONE:
             return
-        count = count_strays(address, found, end, *where)
+        count = count_strays(address, found, end, excuses)
         unit = address + found * SIZE
         entry = decode(unit)
         offset = file.start // SIZE + found

@@ -14,11 +14,12 @@ import numpy as np
 
 from shmq.errors import StoreError
 from shmq.inspect.log_walk import QUEUE_LAYOUT
+from shmq.inspect.sequences import list_sequence
 from shmq.memory.block import address_of
 from shmq.memory.mapping import map_part, unmap_part
 from shmq.store.name_table import NAME_BYTES_MAX, NameTable, format_name_table, name_table_bytes
 from shmq.store.position import NONE
-from shmq.store.queue_directory import list_queues, queue_path
+from shmq.store.queue_directory import first_message, list_queues, queue_path
 from shmq.store.queue_entry import SIZE, QueueEntry, decode
 from shmq.store.queue_files import part_windows_max
 from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_bytes
@@ -115,6 +116,17 @@ class Queues:
         finally:
             os.close(descriptor)
         return decode(address_of(unit)) if len(unit) == SIZE else None
+
+    def find(self, slot: int, position: int) -> int:
+        """The queue offset of the entry that says its record is at a position; NONE without one."""
+        for file in list_sequence(self.directory(slot), self._file_bytes):
+            with closing(open_segment(file.path, file.start)) as segment:
+                count = min(file.size_bytes, self._file_bytes) // SIZE
+                index = first_message(segment.address, count, position)
+                if index != NONE:
+                    is_it = decode(segment.address + index * SIZE).position == position
+                    return file.start // SIZE + index if is_it else NONE
+        return NONE
 
     def open_window(self, slot: int, offset: int) -> None:
         """Make the slot's window cover an offset, whether there is a file or not."""
