@@ -52,7 +52,9 @@ answered in its own.
 - Retention: a file is deleted whoever reads it, since what is mapped outlives its name; so
   `destroyMapedFileIntervalForcibly` and `redeleteHangedFileInterval` mean nothing. The disks are looked at when the broker
   starts, not a minute later. The file in which the log ends stays, and so does what is not flushed, dispatched and indexed.
-  A queue keeps its newest file, and with that its offset, when its last message is gone.
+  A queue keeps its newest file, and with that its offset, when its last message is gone: Java removes such a queue where
+  `cleanExpiredCQ` asks for it, and begins it at 0 again. What `cleanUnusedTopic` deletes of a topic whose messages are still
+  in the log is built again if the broker starts anew.
 - A client is listed once in its group, even while an old connection of its own is still open.
 
 ## Not built yet

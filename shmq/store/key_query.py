@@ -109,10 +109,11 @@ class KeyIndexReader:
         wanted = Wanted(_hash_of(query.topic, query.key), query.begin_ms, query.end_ms)
         gathering = _Gathering(self._log, query, log_begin, log_end)
         newest: _Head | None = None
-        for segment in self._newest_first():
+        for name, segment in self._newest_first():
             head = _head_of(segment)
             newest = newest or head
             if head is not newest and head.end_position < log_begin:
+                self._drop(name)
                 break  # it is being removed, and so are all older ones
             if head.begin_ms <= query.end_ms and query.begin_ms <= head.end_ms:
                 self._search(segment, wanted, gathering)
@@ -133,7 +134,7 @@ class KeyIndexReader:
         for name in list(self._segments):
             self._drop(name)
 
-    def _newest_first(self) -> Iterator[Segment]:
+    def _newest_first(self) -> Iterator[tuple["_Name", Segment]]:
         """Every file of the index; each for use until the next is asked for."""
         names = _list_names(self._directory)
         for name in self._segments.keys() - set(names):
@@ -141,7 +142,7 @@ class KeyIndexReader:
         for name in sorted(names, reverse=True):
             segment = self._segments.get(name) or self._open(name)
             if segment is not None:
-                yield segment
+                yield name, segment
 
     def _open(self, name: "_Name") -> Segment | None:
         """Map a file, in the place of the oldest one that is mapped; None where it is gone, or has another size."""

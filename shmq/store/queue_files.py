@@ -23,6 +23,7 @@ Files whose window went are remembered with the dirty ones.
 A crash leaves entries behind the published maximum of a queue; the next dispatcher writes them again, the same.
 """
 
+import errno
 import mmap
 import os
 import resource
@@ -42,7 +43,7 @@ from shmq.memory.syscalls import preallocate, sync_disk_of
 from shmq.store.new_file import make_file
 from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import PRE_BLANK_SIZE, SIZE, QueueEntry, encode, fill_pre_blank
-from shmq.store.segment import file_name
+from shmq.store.segment import file_name, list_files
 
 _RESERVE_BYTES_MIN: Final = 64 << 10
 _RESERVE_BYTES_MAX: Final = 256 << 10
@@ -166,6 +167,26 @@ class QueueFiles:
             self._unflushed.add(window.path)
         self.addresses[slot] = self.firsts[slot] = self.ends[slot] = self.dirty[slot] = 0
         unmap_part(window.address, window.size_bytes)
+
+    def remove(self, slot: int, queue: tuple[bytes, int]) -> None:
+        """Remove a queue's files and directory, the oldest first: what a crash leaves ends where the queue ended.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        self.forget(slot)
+        folder = Path(self._folder(slot, queue))
+        for path in list_files(folder):
+            path.unlink()
+        for directory in (folder, folder.parent):
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                break
 
     def take_dirty(self) -> list[Path]:
         """The files written since the last call, for `sync_files`; where they are very many, their root."""

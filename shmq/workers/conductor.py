@@ -9,7 +9,7 @@ has every worker announce itself and its clients, and answers again what was ask
 request it had carried out may so be carried out twice; all of them bear that.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,16 @@ import orjson
 from shmq import logs
 from shmq.broker import updates
 from shmq.broker.answering import answer_stranger, handle_question
-from shmq.broker.effects import CloseChannel, DocumentName, Effect, Persist, Publish, Push, RegisterTopics
+from shmq.broker.effects import (
+    Clean,
+    CloseChannel,
+    DocumentName,
+    Effect,
+    Persist,
+    Publish,
+    Push,
+    RegisterTopics,
+)
 from shmq.broker.metadata import Metadata
 from shmq.broker.offsets import Tables
 from shmq.broker.outcome import Append, Appended, Ask, Channel, Outcome, Park, Peer, Reply
@@ -34,17 +43,16 @@ from shmq.shared.broker_memory import BrokerMemory
 from shmq.store.log import LogReader
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StorePaths, StoreSizes
-from shmq.wire.bodies import DataVersion
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command, Encoding, decode, encode
 from shmq.wire.frame import Frame
-from shmq.wire.topic_bodies import TopicConfig
 from shmq.workers.agenda import Agenda, Company
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits
 from shmq.workers.delivering import Delivering
 from shmq.workers.letters import FULL_RING_WAIT_MS, Inbox, Kind, Letter, Outbox, unpack_request
 from shmq.workers.local_desks import LocalDesks
+from shmq.workers.measuring import measure
 from shmq.workers.registering import Registering
 from shmq.workers.retention import Retention
 from shmq.workers.runner import row_alive, wall_ms
@@ -107,8 +115,10 @@ class Conductor:
         sizes = StoreSizes.of(config)
         self._reader = QueueReader(self._paths.consumequeue, sizes, memory.queues, log)
         tables = Tables(memory.topic_names, memory.group_names, memory.queues, memory.offsets)
-        self._state = Metadata(config, tables, self._saving.load(), StoreReader(self._reader), wall_ms())
-        self._registering = Registering(config, self._server, self._topics_of, self._log)
+        reader = StoreReader(self._reader)
+        self._state = Metadata(config, tables, self._saving.load(), reader, wall_ms())
+        self._state.measure = partial(measure, memory, self._paths, reader)
+        self._registering = Registering(config, self._server, self._state.topics.select, self._log)
         self._perform_effects()
         now_ms = wall_ms()
         self._delivering = Delivering(self._state.delays, self._appender, wall_ms)
@@ -336,6 +346,9 @@ class Conductor:
                 self._saving.note(document)
             case RegisterTopics(names):
                 self._registering.topics_changed(names)
+            case Clean(what):
+                self._retention.clean(what)
+                self._agenda.enter(self._clean, wall_ms() + self._config.clean_interval_ms)
             case CloseChannel(channel):
                 if channel.epoch == self._epochs[channel.worker]:
                     reason = b"no heartbeat for too long"
@@ -382,10 +395,3 @@ class Conductor:
         self._agenda.enter(self._save_delays, now_ms + self._config.delay_offset_flush_interval_ms)
         self._agenda.enter(self._expire, now_ms + EXPIRE_MS)
         self._agenda.enter(self._clean, now_ms + self._config.clean_interval_ms)
-
-    def _topics_of(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion]:
-        topics = self._state.topics
-        if names is None:
-            return list(topics), topics.version
-        found = map(topics.get, names)
-        return [each for each in found if each is not None], topics.version

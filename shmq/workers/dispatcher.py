@@ -108,6 +108,7 @@ class Dispatcher:
         if cleanups != self._cleanups:
             self._cleanups = cleanups
             self._reader.forget_below(marks.trimmed)
+            self._remove_dropped()
         begin, confirmed = marks.dispatched, marks.confirmed
         if begin >= confirmed:
             return 0
@@ -204,6 +205,18 @@ class Dispatcher:
         duty["places"] = self._dispatch.places()
         duty["begin"], duty["end"] = (begin, begin + file_bytes) if left_bytes else (0, 0)
         duty["segment"] = address - (dispatched - begin)
+
+    def _remove_dropped(self) -> None:
+        """Remove the files of queues that were given up, unless something has come to them since."""
+        queues, names = self._memory.queues, self._memory.topic_names
+        for slot in map(int, np.flatnonzero(queues.dropped[: queues.count])):
+            topic_id, queue_id = queues.topic_and_queue(slot)
+            if queues.dropped[slot] != queues.max[slot]:
+                continue
+            try:
+                self._files.remove(slot, (names.name(topic_id), queue_id))
+            except (OSError, StoreError) as error:
+                self._log.error("files of a deleted topic stay", reason=str(error))
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:

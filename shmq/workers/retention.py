@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from shmq.broker.effects import Cleaning
 from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.memory.words import load_word, store_word
@@ -127,15 +128,17 @@ class Retention:
         self._go_on()
         return done
 
-    def delete_expired(self) -> None:
-        """Delete expired files in the next looks, the first of them now."""
-        self._manual_looks = MANUAL_LOOKS
-        self.look()
-
-    def clean_queues(self) -> None:
-        """Sweep all queues now."""
-        self._is_sweep_asked = True
-        self._go_on()
+    def clean(self, what: Cleaning) -> None:
+        """Do now what an administrator asks for."""
+        match what:
+            case Cleaning.EXPIRED:  # in the next looks, the first of them now
+                self._manual_looks = MANUAL_LOOKS
+                self.look()
+            case Cleaning.QUEUES:
+                self._is_sweep_asked = True
+                self._go_on()
+            case Cleaning.TOPICS:  # by the dispatcher, which has their files open
+                self.tell_all()
 
     def tell_all(self) -> None:
         """Have everybody let go of files that are gone, or are about to go: their room is free only then."""
@@ -275,7 +278,7 @@ class Retention:
         if self._has_swept_all and not self._is_sweep_asked:
             shown = np.flatnonzero(table.max[:count] > table.min[:count])
         self._has_swept_all, self._is_sweep_asked = True, False
-        self._unswept = shown.tolist()
+        self._unswept = shown[table.dropped[shown] == 0].tolist()
         if not self._unswept:
             self._swept = self._sweeping_to
 

@@ -6,6 +6,7 @@ needs nothing more.
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +104,8 @@ def remove_queue_files(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         path.unlink(missing_ok=True)
-    sync_directory(paths[0].parent)
+    with suppress(FileNotFoundError):  # the queue went as a whole
+        sync_directory(paths[0].parent)
 
 
 def _is_name(name: str) -> bool:

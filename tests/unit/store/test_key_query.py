@@ -326,3 +326,11 @@ def test_files_whose_messages_are_all_gone_are_let_go_of_and_not_mapped_again(tm
     assert mapped_files(ground.directory) == set(paths[2:])
     ground.reader.forget_below(ground.store.end)
     assert mapped_files(ground.directory) == set(paths[3:]), "the newest stays"
+
+
+def test_a_query_maps_no_file_for_long_whose_messages_are_all_gone(tmp_path):
+    ground = Ground(tmp_path, entries=3)
+    positions = [ground.add(str(number)) for number in range(8)]
+    paths = [path.name for path in ground.write()]
+    assert ground.bodies("another", log_begin=positions[5]) == []
+    assert mapped_files(ground.directory) == set(paths[2:])

@@ -176,3 +176,21 @@ def test_an_entry_before_the_window_is_written_to_its_place(tmp_path):
     files.close()
     content = (tmp_path / "TopicTest" / "3" / ("0" * 20)).read_bytes()
     assert content[20:40] == struct.pack(">qiq", 1, 2, 3)
+
+
+def test_a_queue_that_is_removed_leaves_nothing_and_begins_anew_at_its_offset(tmp_path):
+    files = QueueFiles(tmp_path, 200, 8)
+    for queue_id in (0, 1):
+        for offset in range(12):
+            files.open(queue_id, (b"T", queue_id), offset, QueueEntry(offset, 100, 0))
+    files.remove(0, (b"T", 0))
+    assert [path.name for path in (tmp_path / "T").iterdir()] == ["1"]
+    assert files.addresses[0] == 0
+    assert files.open(0, (b"T", 0), 12, QueueEntry(1200, 100, 0))
+    assert (tmp_path / "T" / "0").exists()
+    files.remove(1, (b"T", 1))
+    files.remove(0, (b"T", 0))
+    files.remove(0, (b"T", 0))
+    assert list(tmp_path.iterdir()) == []
+    sync_files(files.take_dirty())
+    files.close()

@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shmq import logs
+from shmq.broker.effects import Cleaning
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
 from shmq.shared import broker_memory, gates, plan
@@ -162,7 +163,7 @@ def test_a_request_deletes_what_is_expired_and_no_more(ground):
     ground.age([100, 73, 71, 100])
     retention = ground.retention()
     retention.start()
-    retention.delete_expired()
+    retention.clean(Cleaning.EXPIRED)
     finish(retention)
     ground.check_trimmed(2 * LOG_BYTES)
     assert ground.told == [2 * LOG_BYTES] * 2, "before the log's files go, and before the queues' do"
@@ -188,7 +189,7 @@ def test_what_is_needed_stays(ground):
     store_word(ground.marks.address + FLUSHED, 3 * LOG_BYTES - 1)
     retention = ground.retention()
     retention.start()
-    retention.delete_expired()
+    retention.clean(Cleaning.EXPIRED)
     finish(retention)
     ground.check_trimmed(2 * LOG_BYTES)
     store_word(ground.marks.address + FLUSHED, ground.marks.appended)
@@ -208,7 +209,7 @@ def test_a_queue_whose_last_message_is_gone_keeps_its_offset(ground):
     ground.age([100] * 20)
     retention = ground.retention()
     retention.start()
-    retention.delete_expired()
+    retention.clean(Cleaning.EXPIRED)
     finish(retention)
     retention.close()
     ground.check_trimmed(ground.log_starts[-1])
@@ -225,7 +226,7 @@ def test_a_queue_that_was_hidden_stays_hidden(ground):
     ground.age([100])
     retention = ground.retention()
     retention.start()
-    retention.delete_expired()
+    retention.clean(Cleaning.EXPIRED)
     finish(retention)
     retention.close()
     assert table.min[slot] == table.max[slot]
@@ -281,7 +282,7 @@ def test_queues_are_swept_when_that_is_asked_for(ground):
     successor.look()
     finish(successor)
     assert ground.bounds(QUEUES[0])[0] == 0
-    successor.clean_queues()
+    successor.clean(Cleaning.QUEUES)
     finish(successor)
     ground.check_trimmed(3 * LOG_BYTES)
     successor.close()
@@ -292,7 +293,7 @@ def test_many_queues_are_swept_in_pieces(ground, monkeypatch):
     ground.age([100, 100])
     retention = ground.retention()
     retention.start()
-    retention.delete_expired()
+    retention.clean(Cleaning.EXPIRED)
     finish(retention)
     retention.close()
     ground.check_trimmed(2 * LOG_BYTES)
@@ -354,7 +355,7 @@ def test_what_cannot_be_deleted_is_said_once_and_tried_again(ground, monkeypatch
             raise PermissionError(1, "Operation not permitted")
 
         refusing.setattr(retention_module, "remove_log_file", refuse)
-        retention.delete_expired()
+        retention.clean(Cleaning.EXPIRED)
         finish(retention)
         retention.look()
         finish(retention)
@@ -371,7 +372,7 @@ def test_a_stop_ends_a_pause(ground):
     ground.age([100, 100])
     retention = ground.retention(delete_log_interval_ms=3_600_000)
     retention.start()
-    retention.delete_expired()
+    retention.clean(Cleaning.EXPIRED)
     eventually(
         lambda: (retention.poll() and ground.log_starts[0] == LOG_BYTES) or ground.log_starts[0] == LOG_BYTES
     )
