@@ -8,6 +8,7 @@ import click
 from shmq.commands.lazy import LazyGroup
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "info": "shmq.commands.store_info",
     "rebuild": "shmq.commands.store_rebuild",
     "verify": "shmq.commands.store_verify",
 }
