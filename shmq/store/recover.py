@@ -97,13 +97,19 @@ class Recovered:
     indexed: int
 
 
-def recover(
+Advance = Callable[[str, int, int], None]
+"""Told what is gone through, how many bytes of it were, and how many there are."""
+
+
+def recover(  # noqa: PLR0913 - a bar is for those alone who sit at a terminal
     paths: StorePaths,
     sizes: StoreSizes,
     tables: Tables,
     clean_exit: bool,
     now_ms: int,
     progress: Callable[[str], None],
+    *,
+    advance: Advance | None = None,
 ) -> Recovered:
     """Bring the store into a state from which everybody can go on.
 
@@ -114,11 +120,14 @@ def recover(
         clean_exit: whether the last owner closed it.
         now_ms: the clock.
         progress: told what goes on, in sentences for an operator.
+        advance: told how far long work is.
 
     Raises:
         StoreError: a file is foreign, missing or of another size, or the disk refuses.
     """
-    return _Recovery(paths, sizes, tables, clean_exit, progress).run(now_ms)
+    recovery = _Recovery(paths, sizes, tables, clean_exit, progress)
+    recovery.advance = advance or _ignore
+    return recovery.run(now_ms)
 
 
 def choose_start(
@@ -152,7 +161,13 @@ def _first_timestamp_ms(log: LogDirectory, start: int) -> int:
         return store_timestamp(segment.address)
 
 
+def _ignore(_what: str, _done: int, _total: int) -> None:
+    pass
+
+
 class _Recovery:
+    advance: Advance
+
     def __init__(
         self,
         paths: StorePaths,
@@ -258,6 +273,7 @@ class _Recovery:
         self._note[:] = 0
         self._note[LAST_RECORD] = NONE
         self._expected[:] = self._queues.max
+        end = self._starts[-1] + self._log.file_bytes
         for start in self._starts[self._starts.index(begin) :]:
             self._progress(f"checking the log from position {start} on")
             self._note[REACHED] = start
@@ -267,6 +283,7 @@ class _Recovery:
                 return False
             if status == INVALID:
                 break
+            self.advance("checking the log", start + self._log.file_bytes - begin, end - begin)
         return True
 
     def _walk_file(self, segment: Segment, may_miss: bool) -> int:
@@ -296,6 +313,7 @@ class _Recovery:
         files = QueueFiles(self._paths.consumequeue, sizes.consume_queue_file_bytes, self._queues.capacity)
         reader = LogReader(self._paths.commitlog, sizes.commit_log_file_bytes)
         dispatch = Dispatch(self._topics, self._queues, reader, files, self._delay_levels_ms, self._add_queue)
+        total = end - begin
         with closing(files), closing(reader):
             while begin < end:
                 result = dispatch.step(begin, end, _DISPATCH_BYTES)
@@ -303,6 +321,7 @@ class _Recovery:
                     raise StoreError(f"cannot dispatch from position {begin}: {result.problem or 'stuck'}")
                 begin = result.reached
                 self._progress(f"dispatched the log up to position {begin}")
+                self.advance("writing the queues", total - (end - begin), total)
         dirty = files.take_dirty()
         try:
             sync_files(dirty)

@@ -6,6 +6,8 @@ import struct
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from shmq.inspect.finding import Finding
 from shmq.inspect.verify import verify_store
 from shmq.store.checkpoint import Checkpoint, CheckpointFile
@@ -13,11 +15,14 @@ from shmq.store.dispatch import SCHEDULE_TOPIC
 from shmq.store.key_index import entry_at
 from shmq.store.key_mark import write_key_mark
 from shmq.store.key_shape import KeyIndexShape
+from shmq.store.name_table import NameTable, format_name_table, name_table_bytes
 from shmq.store.position import NONE
+from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_bytes
+from shmq.store.recover import Tables, recover
 from shmq.store.segment import file_name
-from shmq.store.store_files import StorePaths, StoreSizes, mark_open
+from shmq.store.store_files import StorePaths, StoreSizes, mark_closed, mark_open, was_left_open
 from tests.support.indexed_store import IndexedStore
-from tests.support.small_store import DELAYS_MS
+from tests.support.small_store import DELAYS_MS, SLOTS
 
 SHAPE = KeyIndexShape(slots=7, entries=21)
 START_MS = 1_700_000_000_000
@@ -84,6 +89,21 @@ class SoundStore(IndexedStore):
     def crash(self) -> None:
         """Leave the mark of an unclean end, and a checkpoint that vouches for the first file alone."""
         mark_open(self.paths)
+
+    def recover(self) -> int:
+        """Start as a broker does, and close again; return from where on keys are to be put in."""
+        memories = name_table_bytes(SLOTS), queue_table_bytes(SLOTS)
+        names, rows = (np.zeros(size, dtype=np.uint8) for size in memories)
+        format_name_table(names, SLOTS)
+        format_queue_table(rows, SLOTS)
+        tables = Tables(NameTable(names), QueueTable(rows), DELAYS_MS)
+        is_clean = not was_left_open(self.paths)
+        recovered = recover(self.paths, self.sizes, tables, is_clean, 2 * self.now_ms, lambda _: None)
+        self.start_indexer()
+        self.run_index(recovered.indexed)
+        write_key_mark(self.paths.index_checkpoint, self.keys.mark(self.end))
+        mark_closed(self.paths)
+        return recovered.indexed
 
     def log_file(self, position: int) -> Path:
         """The file that holds a position."""
