@@ -18,14 +18,7 @@ import numpy as np
 from shmq.errors import StoreError
 from shmq.jit import Words
 from shmq.memory.block import address_of
-from shmq.store.log import LogReader
-from shmq.store.mapping_table import MappingTable
-from shmq.store.position import NONE
-from shmq.store.queue_directory import queue_path
-from shmq.store.queue_entry import SIZE
-from shmq.store.queue_files import default_windows_max
-from shmq.store.queue_table import QueueTable, queue_bounds
-from shmq.store.scan import (
+from shmq.store.entry_scan import (
     BYTES,
     COUNT,
     FILTERED,
@@ -38,6 +31,13 @@ from shmq.store.scan import (
     Scan,
     scan,
 )
+from shmq.store.log import LogReader
+from shmq.store.mapping_table import MappingTable
+from shmq.store.position import NONE
+from shmq.store.queue_directory import queue_path
+from shmq.store.queue_entry import SIZE
+from shmq.store.queue_files import default_windows_max
+from shmq.store.queue_table import QueueTable, queue_bounds
 from shmq.store.segment import file_name
 from shmq.store.store_files import StoreSizes
 

@@ -5,11 +5,11 @@ import pytest
 
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
+from shmq.store.entry_scan import ReadLimits
 from shmq.store.log import LogReader
 from shmq.store.position import NONE
 from shmq.store.properties import java_hash
 from shmq.store.read import QueueReader, ReadStatus
-from shmq.store.scan import ReadLimits
 from shmq.store.segment import file_name
 from shmq.store.store_files import StoreSizes
 from tests.support.small_store import SmallStore
