@@ -59,12 +59,22 @@ def arrow_batch(batch: RecordBatch, columns: Sequence[str] | None = None) -> "pa
     Raises:
         ValueError: there is no such column, or one is named twice.
     """
-    wanted = SCHEMA.names if columns is None else list(columns)
-    if not set(wanted) <= set(SCHEMA.names) or len(set(wanted)) < len(wanted):
+    schema = schema_of(columns)
+    of_properties = _property_arrays(batch) if set(schema.names) & set(_OF_PROPERTIES) else {}
+    arrays = [of_properties[name] if name in of_properties else _array(batch, name) for name in schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def schema_of(columns: Sequence[str] | None) -> "pa.Schema":
+    """The schema of these columns, in this order; None for all.
+
+    Raises:
+        ValueError: there is no such column, or one is named twice.
+    """
+    names = SCHEMA.names if columns is None else list(columns)
+    if not set(names) <= set(SCHEMA.names) or len(set(names)) < len(names):
         raise ValueError(f"columns are some of {', '.join(SCHEMA.names)}, each once")
-    of_properties = _property_arrays(batch) if set(wanted) & set(_OF_PROPERTIES) else {}
-    arrays = [of_properties[name] if name in of_properties else _array(batch, name) for name in wanted]
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([SCHEMA.field(name) for name in wanted]))
+    return pa.schema([SCHEMA.field(name) for name in names])
 
 
 def _array(batch: RecordBatch, name: str) -> "pa.Array":
