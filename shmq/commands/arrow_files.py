@@ -49,15 +49,18 @@ class ArrowFile:
     def __enter__(self) -> Self:
         try:
             self._sink = self._partial.open("wb")
+            self._writer = self._begin()
         except OSError as error:
+            self._drop()
             raise self._failure(error) from error
-        if self._kind == "parquet":
-            self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd")
-        else:
-            # Batches name more topics as the scan meets them.
-            options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
-            self._writer = pa.ipc.new_file(self._sink, self._schema, options=options)
         return self
+
+    def _begin(self) -> Any:
+        if self._kind == "parquet":
+            return pq.ParquetWriter(self._sink, self._schema, compression="zstd")
+        # Batches name more topics as the scan meets them.
+        options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+        return pa.ipc.new_file(self._sink, self._schema, options=options)
 
     def write(self, batch: RecordBatch) -> None:
         """Append a batch."""
@@ -76,9 +79,18 @@ class ArrowFile:
         except OSError as failed:
             raise self._failure(failed) from failed
         finally:
-            with contextlib.suppress(OSError, ValueError):  # what it still writes goes with the partial file
+            self._drop()
+
+    def _drop(self) -> None:
+        """Let go of the file, and remove it where it has not got its name."""
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # what a writer still writes goes with the partial file
+            if self._writer is not None:
                 self._writer.close()
-            self._sink.close()
+        if self._sink is not None:
+            with contextlib.suppress(OSError):
+                self._sink.close()
             self._partial.unlink(missing_ok=True)
 
     def _finish(self) -> None:

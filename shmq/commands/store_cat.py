@@ -2,20 +2,20 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
 import click
 
 from shmq.client.message import deliver
 from shmq.commands.message_lines import body_line, json_line
-from shmq.commands.store_filters import Filters, with_filters
+from shmq.commands.store_filters import scan_store, with_filters
 from shmq.commands.store_options import OpenedStore, with_store
 from shmq.errors import ConfigError, RequestError, StoreError
 from shmq.store.key_files import list_key_files
 from shmq.store.key_query import KeyIndexReader, KeyQuery
 from shmq.store.log import LogDirectory, LogReader
 from shmq.store.record import PHYSICAL_OFFSET
+from shmq.store.record_question import Asked
 from shmq.wire.bodies import MessageQueue
 from shmq.wire.message import ReceivedMessage, decode_messages, parse_offset_message_id
 
@@ -34,7 +34,7 @@ _NO_LIMIT: Final = 1 << 62
 def cat(
     *,
     store: OpenedStore,
-    filters: Filters,
+    asked: Asked,
     position: int | None,
     message_id: str | None,
     count: int | None,
@@ -58,12 +58,12 @@ def cat(
       shmq store cat --id 7F00000100002A9F0000000000001234
     """  # noqa: D301  (click reads the escape: it keeps the lines as they are)
     if position is not None or message_id is not None:
-        if filters != Filters() or None not in {position, message_id}:
+        if asked or None not in {position, message_id}:
             raise ConfigError("--offset and --id name one message: no other choice goes with them")
         found = [_at(store, position) if position is not None else _called(store, message_id or "")]
         messages: Iterable[ReceivedMessage] = found
     else:
-        messages = _chosen(store, filters)
+        messages = _chosen(store, asked)
     left = count if count is not None else -1
     for message in messages:
         delivery = deliver(MessageQueue(message.topic, "", message.queue_id), message)
@@ -95,7 +95,7 @@ def _at(store: OpenedStore, position: int) -> ReceivedMessage:
     Raises:
         StoreError: none begins there.
     """
-    for message in _messages(store, Filters(positions=(position, position + 1))):
+    for message in _messages(store, _only(position)):
         return message
     raise StoreError(f"no message begins at position {position} of the log")
 
@@ -109,7 +109,7 @@ def _called(store: OpenedStore, message_id: str) -> ReceivedMessage:
     for message in _messages_at(store, message_id):
         if message.offset_message_id == message_id.upper():
             return message
-    for message in _messages(store, Filters(key=message_id)):
+    for message in _messages(store, {"key": message_id}):
         if message.properties.get("UNIQ_KEY") == message_id:
             return message
     raise StoreError(f"no message has the id {message_id}")
@@ -122,19 +122,23 @@ def _messages_at(store: OpenedStore, message_id: str) -> Iterator[ReceivedMessag
     except RequestError:
         return
     if position >= 0:
-        yield from _messages(store, Filters(positions=(position, position + 1)))
+        yield from _messages(store, _only(position))
 
 
-def _chosen(store: OpenedStore, filters: Filters) -> Iterator[ReceivedMessage]:
+def _only(position: int) -> Asked:
+    return {"begin": position, "end": position + 1}
+
+
+def _chosen(store: OpenedStore, asked: Asked) -> Iterator[ReceivedMessage]:
     """The messages that are wanted, by the key index if it can find them."""
-    if filters.topic is None or filters.key is None or not list_key_files(store.paths.index):
-        yield from _messages(store, filters)
+    topic, key = asked.get("topic"), asked.get("key")
+    if topic is None or key is None or not list_key_files(store.paths.index):
+        yield from _messages(store, asked)
         return
-    for position in _indexed(store, filters.topic, filters.key):
-        begin, end = filters.positions
-        if position >= (begin or 0) and (end is None or position < end):
-            only = replace(filters, positions=(position, position + 1))
-            yield from _messages(store, only, by_queue=False)
+    begin, end = asked.get("begin") or 0, asked.get("end")
+    for position in _indexed(store, topic, key):
+        if position >= begin and (end is None or position < end):
+            yield from _messages(store, {**asked, **_only(position)}, by_queue=False)
 
 
 def _indexed(store: OpenedStore, topic: str, key: str) -> list[int]:
@@ -155,7 +159,7 @@ def _indexed(store: OpenedStore, topic: str, key: str) -> list[int]:
     return positions
 
 
-def _messages(store: OpenedStore, filters: Filters, *, by_queue: bool = True) -> Iterator[ReceivedMessage]:
-    for batch in filters.scan(store, ["position"], by_queue=by_queue):
+def _messages(store: OpenedStore, asked: Asked, *, by_queue: bool = True) -> Iterator[ReceivedMessage]:
+    for batch in scan_store(store, asked, ["position"], by_queue=by_queue):
         for index in range(len(batch)):
             yield from decode_messages(batch.record(index))

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from shmq.commands.stage_bar import StageBar
-from shmq.commands.store_filters import Filters, with_filters
+from shmq.commands.store_filters import scan_store, with_filters
 from shmq.commands.store_options import OpenedStore, with_store
 from shmq.errors import ConfigError
 from shmq.store.log import LogDirectory
+from shmq.store.record_question import Asked
 
 
 @click.command()
@@ -30,7 +31,7 @@ from shmq.store.log import LogDirectory
     help="Parquet, or Arrow's file format (Feather).",
 )
 @click.option("--columns", metavar="LIST", help="Only these columns, joined by commas.  [default: all]")
-def export(*, store: OpenedStore, filters: Filters, output: Path, kind: str, columns: str | None) -> None:
+def export(*, store: OpenedStore, asked: Asked, output: Path, kind: str, columns: str | None) -> None:
     """Write messages to a file of Parquet or Arrow: a row a message, bodies as they are stored.
 
     Needs the extra "arrow": pip install 'shmq[arrow]'. The file gets its name when it is whole. Memory is that of some
@@ -54,8 +55,8 @@ def export(*, store: OpenedStore, filters: Filters, output: Path, kind: str, col
         file = ArrowFile(output, kind, None if columns is None else columns.split(","))
     except ValueError as error:
         raise ConfigError(f"--columns: {error}") from error
-    batches = filters.scan(store, ["position"])
-    begin, end = _extent(store, filters)
+    batches = scan_store(store, asked, ["position"])
+    begin, end = _extent(store, asked)
     with StageBar() as bar, file:
         for batch in batches:
             file.write(batch)
@@ -63,11 +64,11 @@ def export(*, store: OpenedStore, filters: Filters, output: Path, kind: str, col
     click.echo(f"exported {file.count} message{'' if file.count == 1 else 's'} to {output}", err=True)
 
 
-def _extent(store: OpenedStore, filters: Filters) -> tuple[int, int]:
+def _extent(store: OpenedStore, asked: Asked) -> tuple[int, int]:
     """Between which positions it may read: an estimate, of how far it is."""
     starts = LogDirectory(store.paths.commitlog, store.sizes.commit_log_file_bytes).starts()
     if not starts:
         return 0, 0
-    begin, end = filters.positions
+    begin, end = asked.get("begin"), asked.get("end")
     last = starts[-1] + store.sizes.commit_log_file_bytes
     return max(begin or 0, starts[0]), last if end is None else min(end, last)

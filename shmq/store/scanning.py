@@ -18,15 +18,10 @@ Nothing is made for each message: a kernel fills rows, a batch holds an array of
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import numpy as np
+from typing import Final, Unpack
 
 from shmq.errors import DamagedLogError, StoreError
-from shmq.jit import Bytes, Words
-from shmq.memory.block import address_of
 from shmq.memory.endian import load_i32
 from shmq.store import record
 from shmq.store.found_sizes import Stated, find_sizes
@@ -37,7 +32,8 @@ from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import SIZE
 from shmq.store.record_batch import COLUMNS, RecordBatch
 from shmq.store.record_filling import Filling
-from shmq.store.record_match import TAG_WORDS, Wanted, hash_of_tag
+from shmq.store.record_match import Wanted
+from shmq.store.record_question import Asked, Question
 from shmq.store.record_rows import (
     END_OF_FILE,
     FULL,
@@ -58,51 +54,33 @@ BATCH_BYTES: Final = 64 << 20
 BATCH_BYTES_MAX: Final = 512 << 20
 """What Arrow's 32-bit offsets hold of texts, even where each of their bytes is replaced by three."""
 
-_INT64_MAX: Final = (1 << 63) - 1
 _STEP_BYTES: Final = 16 << 20
 _STEP_ENTRIES: Final = 1 << 16
 """So much is walked before signals are heard."""
 _MAPPINGS_MAX: Final = 2
 
 
-def scan(  # noqa: PLR0913 - a question has many sides
+def scan(
     root: Path | str | StorePaths,
     *,
-    topic: str | None = None,
-    queue_id: int | None = None,
-    begin: int | None = None,
-    end: int | None = None,
-    begin_offset: int | None = None,
-    end_offset: int | None = None,
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-    tag: str | Sequence[str] | None = None,
-    key: str | None = None,
     columns: Sequence[str] | None = None,
     batch_messages: int = BATCH_MESSAGES,
     batch_bytes: int = BATCH_BYTES,
     by_queue: bool = True,
     sizes: StoreSizes | None = None,
+    **asked: Unpack[Asked],
 ) -> Iterator[RecordBatch]:
-    """Read records of a store; ranges hold their begin and not their end, and None leaves a side open.
+    """Read records of a store.
 
     Args:
         root: the store's directory, or where its parts lie.
-        topic: of this topic.
-        queue_id: in queues of this number.
-        begin: in the log from this position on; it need not be that of a record.
-        end: below this position.
-        begin_offset: from this number in their queue on.
-        end_offset: below this number.
-        since_ms: stored from this time on. Store times never go back, so whole files are passed over.
-        until_ms: stored before this time.
-        tag: with this tag, or one of these.
-        key: with this key, or this unique id.
         columns: of the rows; the hash of the tags is found out only where it is among them. None for all.
         batch_messages: rows of a batch, at most.
-        batch_bytes: bytes of the records of a batch, at most, but for the last one; BATCH_BYTES_MAX at most.
+        batch_bytes: no record is added to a batch that has so many bytes; BATCH_BYTES_MAX at most.
         by_queue: whether with a topic and a queue id the queue's files may say where the messages lie.
         sizes: of the store's files; None to find them out.
+        asked: which records, see `shmq.store.record_question.Asked`: topic, queue_id, begin and end (positions),
+            begin_offset and end_offset, since_ms and until_ms, tag, key.
 
     Yields:
         Batches with at least one record, each of one file of the log.
@@ -111,63 +89,31 @@ def scan(  # noqa: PLR0913 - a question has many sides
         StoreError: there is no store, its files are not what they must be, or (DamagedLogError) the log is damaged.
         ValueError: what is asked for cannot be.
     """
-    asked = _Question(
-        topic=topic,
-        queue_id=queue_id,
-        positions=(begin, end),
-        offsets=(begin_offset, end_offset),
-        times_ms=(since_ms, until_ms),
-        tags=(tag,) if isinstance(tag, str) else tuple(tag or ()),
-        key=key,
-    )
     chosen = COLUMNS if columns is None else tuple(columns)
     if not set(chosen) <= set(COLUMNS) or len(set(chosen)) < len(chosen):
         raise ValueError(f"columns are some of {', '.join(COLUMNS)}, each once")
     if batch_messages < 1 or not 1 <= batch_bytes <= BATCH_BYTES_MAX:
         raise ValueError(f"a batch has at least one message, and 1 to {BATCH_BYTES_MAX} bytes")
+    question = Question(asked, has_hashes="tag_hash" in chosen)
     paths = root if isinstance(root, StorePaths) else StorePaths(Path(root))
     if not paths.commitlog.is_dir():
         raise StoreError(f"there is no store: {paths.commitlog} is no directory")
     filling = Filling(chosen, batch_messages, batch_bytes)
-    reading = _Reading(paths, sizes or find_sizes(paths, StoreSizes(), Stated()), asked, filling)
+    reading = _Reading(paths, sizes or find_sizes(paths, StoreSizes(), Stated()), question, filling)
     return reading.batches(by_queue=by_queue)
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What is asked for, as `scan` has it; a pair is a begin and an end."""
-
-    topic: str | None
-    queue_id: int | None
-    positions: tuple[int | None, int | None]
-    offsets: tuple[int | None, int | None]
-    times_ms: tuple[int | None, int | None]
-    tags: tuple[str, ...]
-    key: str | None
-
-    def __post_init__(self) -> None:
-        if "" in {self.topic, self.key, *self.tags}:
-            raise ValueError("a topic, a key and a tag have at least one character")
-        if self.queue_id is not None and self.queue_id < 0:
-            raise ValueError("queue ids are not negative")
-        for pair in (self.positions, self.offsets, self.times_ms):
-            if any(abs(side or 0) > _INT64_MAX for side in pair):
-                raise ValueError("positions, offsets and times are 64-bit numbers")
 
 
 class _Reading:
     """One scan of a store; for one thread."""
 
-    def __init__(self, paths: StorePaths, sizes: StoreSizes, asked: _Question, filling: Filling) -> None:
+    def __init__(self, paths: StorePaths, sizes: StoreSizes, question: Question, filling: Filling) -> None:
         self._paths = paths
-        self._asked = asked
+        self._question = question
         self._filling = filling
         self._directory = LogDirectory(paths.commitlog, sizes.commit_log_file_bytes)
         self._log = LogReader(paths.commitlog, sizes.commit_log_file_bytes, _MAPPINGS_MAX)
         self._queue_file_bytes = sizes.consume_queue_file_bytes
-        self._texts: list[Bytes] = []  # keeps alive what kernels have the address of
-        self._tags: Words = np.zeros(TAG_WORDS * max(len(asked.tags), 1), dtype=np.int64)
-        self._wanted = self._narrowed(self._want())
+        self._wanted = self._narrowed(question.wanted)
 
     def batches(self, *, by_queue: bool) -> Iterator[RecordBatch]:
         """Read what is wanted, by the queue's files if they may say where it lies, and are there."""
@@ -177,10 +123,10 @@ class _Reading:
 
     def _queue_files(self) -> tuple[Path, list[int]] | None:
         """The directory of the queue that is asked for, and where its files begin; None where there is none."""
-        if self._asked.topic is None or self._asked.queue_id is None:
+        if self._question.queue is None:
             return None
         try:
-            directory = queue_path(self._paths.consumequeue, self._asked.topic.encode(), self._asked.queue_id)
+            directory = queue_path(self._paths.consumequeue, *self._question.queue)
         except StoreError:
             return None
         starts = list_starts(directory, self._queue_file_bytes)
@@ -295,43 +241,6 @@ class _Reading:
             f"no whole record lies at position {position} of the log, {self._directory.file(start)}", position
         )
 
-    def _want(self) -> Wanted:
-        """The question as kernels understand it."""
-        asked = self._asked
-        topic, topic_bytes = self._text(asked.topic)
-        key, key_bytes = self._text(asked.key)
-        for index, tag in enumerate(asked.tags):
-            text, size_bytes = self._text(tag)
-            words = hash_of_tag(text, size_bytes), text, size_bytes
-            self._tags[TAG_WORDS * index : TAG_WORDS * (index + 1)] = words
-        first_offset, last_offset = _included(asked.offsets)
-        first_ms, last_ms = _included(asked.times_ms)
-        begin, end = asked.positions
-        return Wanted(
-            begin=max(begin or 0, 0),
-            end=_INT64_MAX if end is None else end,
-            topic=topic,
-            topic_bytes=topic_bytes,
-            queue_id=NONE if asked.queue_id is None else asked.queue_id,
-            first_offset=first_offset,
-            last_offset=last_offset,
-            first_ms=first_ms,
-            last_ms=last_ms,
-            tags=address_of(self._tags),
-            tag_count=len(asked.tags),
-            key=key,
-            key_bytes=key_bytes,
-            is_placed=asked.topic is not None and asked.queue_id is not None,
-            has_hashes="tag_hash" in self._filling.columns,
-        )
-
-    def _text(self, text: str | None) -> tuple[int, int]:
-        """Where kernels find a text in UTF-8, and how long it is; NONE and 0 without."""
-        if text is None:
-            return NONE, 0
-        self._texts.append(np.frombuffer(text.encode(), dtype=np.uint8))
-        return address_of(self._texts[-1]), len(self._texts[-1])
-
     def _narrowed(self, wanted: Wanted) -> Wanted:
         """The same without the files that are not there, and those that a time rules out."""
         starts = self._directory.starts()
@@ -339,7 +248,7 @@ class _Reading:
         if not starts:
             return wanted._replace(end=begin)
         begin = max(begin, starts[0])
-        if self._asked.times_ms != (None, None):
+        if self._question.has_times:
             for start in starts:
                 first_ms = self._first_store_ms(start)
                 if first_ms is not None and first_ms < wanted.first_ms:
@@ -355,9 +264,3 @@ class _Reading:
             return None
         magic = load_i32(address + record.MAGIC)
         return record.store_timestamp(address) if magic in {record.MAGIC_V1, record.MAGIC_V2} else None
-
-
-def _included(pair: tuple[int | None, int | None]) -> tuple[int, int]:
-    """A range with its last number included."""
-    begin, end = pair
-    return -_INT64_MAX - 1 if begin is None else begin, _INT64_MAX if end is None else end - 1

@@ -102,6 +102,12 @@ def test_what_cannot_be_asked_is_a_value_error(tmp_path, asked):
         scan(tmp_path, **asked)
 
 
+def test_an_unknown_side_of_a_question_is_a_type_error(tmp_path):
+    written(tmp_path)
+    with pytest.raises(TypeError, match="nothing is called tpoic here"):
+        scan(tmp_path, tpoic="T")
+
+
 def test_columns_are_those_asked_for(tmp_path):
     written(tmp_path, new_record(properties=b"TAGS\x01a\x02"))
     (batch,) = scan(tmp_path, columns=["body_bytes", "position"])
