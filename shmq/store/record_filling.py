@@ -39,7 +39,7 @@ class Filling:
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
         self._log: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
-        self._rows: NDArray[Any] = np.empty(batch_messages, dtype=ROW_LAYOUT)
+        self._rows: NDArray[Any] | None = None
         self._note: Words = np.zeros(NOTE_WORDS, dtype=np.int64)
         self._note[LAST_TOPIC] = NONE
         self._names: list[str] = []
@@ -48,6 +48,9 @@ class Filling:
     @property
     def place(self) -> Place:
         """Where kernels find all of it; without an open file there is none of any size."""
+        if self._rows is None:
+            # No sooner: who has asked for the next batch has mostly dropped the last one, whose memory it gets.
+            self._rows = np.empty(self._batch_messages, dtype=ROW_LAYOUT)
         return Place(
             file=address_of(self._log),
             start=self.start,
@@ -88,12 +91,13 @@ class Filling:
     def take(self) -> Iterator[RecordBatch]:
         """Give away the rows that there are, if any, and begin with new ones."""
         count = int(self._note[ROWS])
-        if count == 0:
+        if count == 0 or self._rows is None:
             return
+        rows = self._rows[:count]
         if 2 * count > self._batch_messages:
-            rows, self._rows = self._rows[:count], np.empty(self._batch_messages, dtype=ROW_LAYOUT)
+            self._rows = None
         else:
-            rows = self._rows[:count].copy()  # a few rows must not hold the room of many
+            rows = rows.copy()  # a few rows must not hold the room of many
         self._note[ROWS] = self._note[TAKEN_BYTES] = 0
         yield RecordBatch(rows, self.columns, self._log, self.start, self._names)
 

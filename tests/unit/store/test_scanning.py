@@ -272,7 +272,7 @@ def test_no_object_is_made_for_a_message(tmp_path):
         return most
 
     most_blocks(10)  # compiles
-    few, many = most_blocks(100), most_blocks(50_000)
+    few, many = most_blocks(100), most_blocks(20_000)
     assert many < few + 500
 
 
