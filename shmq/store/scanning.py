@@ -152,22 +152,36 @@ class _Reading:
 
     def _queue(self, directory: Path, starts: list[int]) -> Iterator[RecordBatch]:
         """Read what is wanted of a queue, as its entries name it."""
-        for start in starts:
-            first = start // SIZE
-            count = min(self._queue_file_bytes // SIZE, self._wanted.last_offset + 1 - first)
-            index = max(self._wanted.first_offset - first, 0)
-            if index >= count:
-                continue
-            path = directory / file_name(start)
-            with closing(Segment.open(path, start, self._queue_file_bytes, writable=False)) as segment:
-                status = yield from self._entries(segment, index, count)
-            if status == PAST_END:
+        while starts:
+            start, *starts = starts
+            status = yield from self._queue_file(directory, start)
+            if status == NOTHING and starts:
+                yield from self._filling.take()
+                raise StoreError(
+                    f"the queue {directory} goes on behind {file_name(start)}, which is not full"
+                )
+            if status in {NOTHING, PAST_END}:
                 break
-            if status == NOTHING and start != starts[-1]:
-                raise StoreError(f"the queue {directory} goes on behind {path}, which is not full")
-            if status == NOTHING:
-                break
+            if not starts:  # a broker may have gone on
+                starts = [other for other in list_starts(directory, self._queue_file_bytes) if other > start]
         yield from self._filling.take()
+
+    def _queue_file(self, directory: Path, start: int) -> Generator[RecordBatch, None, int]:
+        """Read what one file of the queue names; return why it ended: MORE where it did not."""
+        first = start // SIZE
+        count = min(self._queue_file_bytes // SIZE, self._wanted.last_offset + 1 - first)
+        index = max(self._wanted.first_offset - first, 0)
+        if index >= count:
+            return MORE
+        path = directory / file_name(start)
+        try:
+            segment = Segment.open(path, start, self._queue_file_bytes, writable=False)
+        except StoreError:
+            if path.exists():
+                raise
+            return MORE  # retention went by
+        with closing(segment):
+            return (yield from self._entries(segment, index, count))
 
     def _file(self, position: int) -> Generator[RecordBatch, None, int]:
         """Read the open file from a position on; return why it ended."""

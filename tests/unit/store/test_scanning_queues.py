@@ -102,8 +102,10 @@ def test_an_entry_of_another_size_is_damage(store):
 
 def test_a_queue_that_goes_on_behind_nothing_is_told(store):
     put_entry(store, 4, 0, 0)
+    batches = scan(store.root, **QUEUE)
+    assert offsets([next(batches)]) == [0, 1, 2, 3]
     with pytest.raises(StoreError, match="which is not full"):
-        list(scan(store.root, **QUEUE))
+        next(batches)
 
 
 def test_entries_of_what_is_gone_from_the_log_are_passed_over(store):
@@ -121,6 +123,25 @@ def test_entries_of_what_goes_meanwhile_are_passed_over(store):
     left = [each[4] for each in store.records if each[2:4] == (b"T", 0) and each[0] >= 8192]
     mapped = [each[4] for each in store.records if each[2:4] == (b"T", 0) and each[0] < 4096]
     assert offsets(batches) == [*mapped[2:], *left]
+
+
+def test_what_a_queue_gets_meanwhile_is_read_as_well(store):
+    batches = scan(store.root, **QUEUE, batch_messages=7)
+    assert offsets([next(batches)]) == list(range(7))
+    behind = store.end
+    for _ in range(30):
+        store.append(b"T", 0)
+    store.run(behind)
+    store.files.close()
+    assert offsets(batches) == list(range(7, 65))
+
+
+def test_a_file_of_the_queue_that_goes_meanwhile_is_passed_over(store):
+    batches = scan(store.root, **QUEUE, batch_messages=5)
+    assert offsets([next(batches)]) == list(range(5))
+    for first in (0, 10):
+        queue_file(store, first).unlink()
+    assert offsets(batches) == [*range(5, 10), *range(20, 35)]
 
 
 def test_without_the_queue_the_log_is_read(store):
