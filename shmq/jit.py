@@ -248,7 +248,9 @@ def _numba_type(annotation: Any) -> Any:
     raise TypeError(f"no kernel type for the annotation {annotation!r}")
 
 
-_KERNEL_PACKAGES: Final = frozenset({"memory", "ring", "wire", "store", "shared", "fastpath", "local"})
+_KERNEL_PACKAGES: Final = frozenset(
+    {"memory", "ring", "wire", "store", "shared", "fastpath", "local", "inspect"}
+)
 _MARKS: Final = (b"@kernel", b"@entry")
 _hash_found: list[str] = []
 

@@ -1,4 +1,4 @@
-"""A part of a file mapped for writing, by its address alone: it costs no descriptor, and many cost few page tables.
+"""A part of a file mapped by its address alone: it costs no descriptor, and many cost few page tables.
 
 `mmap.mmap` keeps a descriptor for each mapping. Small ones that are made one after another lie side by side.
 """
@@ -23,13 +23,13 @@ _libc.mmap.argtypes = [
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
-def map_part(descriptor: int, offset_bytes: int, size_bytes: int) -> int:
+def map_part(descriptor: int, offset_bytes: int, size_bytes: int, *, is_writable: bool = True) -> int:
     """Map a part of a file, which begins at a whole page; return its address.
 
     Raises:
         OSError: the system has no room for it.
     """
-    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if is_writable else 0)
     address = _libc.mmap(None, size_bytes, protection, mmap.MAP_SHARED, descriptor, offset_bytes)
     if address == _FAILED:
         code = ctypes.get_errno()

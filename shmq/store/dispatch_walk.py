@@ -262,12 +262,29 @@ def _slot_of(places: Places, message: int, parts: record.Parts) -> int:
 
 @kernel
 def _tag_hash(places: Places, message: int, text: int, texts: properties.Texts) -> int:
-    """What stands in the entry's last field: the tag's hash, or in the schedule topic the time of delivery."""
+    """What stands in the entry's last field; notes where it is the time of a delivery."""
+    delay_count = 0
     if load_native_i64(places.note + _TOPIC_ID) == places.schedule_topic:
         store_native_i64(places.note + SCHEDULED, 1)
-        level = min(record.delay_level(message), places.delay_count)
+        delay_count = places.delay_count
+    return tag_code(message, text, texts, places.delays, delay_count)
+
+
+@kernel
+def tag_code(message: int, text: int, texts: properties.Texts, delays: int, delay_count: int) -> int:
+    """The last field of a record's entry: the tag's hash, or in the schedule topic the time of delivery, ms.
+
+    Args:
+        message: the record.
+        text: its properties.
+        texts: what was found in them.
+        delays: the delay levels, ms.
+        delay_count: how many there are; 0 for a record of another topic.
+    """
+    if delay_count > 0:
+        level = min(record.delay_level(message), delay_count)
         if level > 0:
-            return record.store_timestamp(message) + load_native_i64(places.delays + 8 * (level - 1))
+            return record.store_timestamp(message) + load_native_i64(delays + 8 * (level - 1))
     return properties.java_hash(text + texts.tags, texts.tags_bytes) if texts.tags >= 0 else 0
 
 

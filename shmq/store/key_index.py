@@ -57,10 +57,10 @@ COUNT: Final = offset_of(LAYOUT, "count")
 ENTRY_LAYOUT: Final = layout(
     ENTRY_BYTES, key_hash=(0, ">i4"), position=(4, ">i8"), seconds=(12, ">i4"), previous=(16, ">i4")
 )
-_KEY_HASH: Final = offset_of(ENTRY_LAYOUT, "key_hash")
+KEY_HASH: Final = offset_of(ENTRY_LAYOUT, "key_hash")
 POSITION: Final = offset_of(ENTRY_LAYOUT, "position")
-_SECONDS: Final = offset_of(ENTRY_LAYOUT, "seconds")
-_PREVIOUS: Final = offset_of(ENTRY_LAYOUT, "previous")
+SECONDS: Final = offset_of(ENTRY_LAYOUT, "seconds")
+PREVIOUS: Final = offset_of(ENTRY_LAYOUT, "previous")
 
 FIRST_NUMBER: Final = 1
 STEPS_MAX: Final = 1 << 18
@@ -122,14 +122,14 @@ def put(file: int, slots: int, key: Key) -> None:
     slot = file + key.slot
     previous = load_i32(slot)
     if previous == number:  # a predecessor was killed behind its store to the slot
-        previous = load_i32(at + _PREVIOUS)
+        previous = load_i32(at + PREVIOUS)
     if not 0 < previous < number:
         previous = 0
     begin_ms = load_i64(file + BEGIN_TIMESTAMP)
-    store_i32(at + _KEY_HASH, key.key_hash)
+    store_i32(at + KEY_HASH, key.key_hash)
     store_i64(at + POSITION, key.position)
-    store_i32(at + _SECONDS, _seconds(begin_ms, key.store_ms))
-    store_i32(at + _PREVIOUS, previous)
+    store_i32(at + SECONDS, seconds_since(begin_ms, key.store_ms))
+    store_i32(at + PREVIOUS, previous)
     release_fence()  # pairs with a reader's load of the slot: the entry is whole
     store_i32(slot, number)
     if number == FIRST_NUMBER:
@@ -170,15 +170,15 @@ def select(file: int, slots: int, wanted: Wanted, found: int, most: int) -> int:
         at = file + entry_at(slots, number)
         earliest_ms = begin_ms
         if number > FIRST_NUMBER:  # the first is the file's begin, whatever it says
-            earliest_ms += load_i32(at + _SECONDS) * _SECOND_MS
+            earliest_ms += load_i32(at + SECONDS) * _SECOND_MS
         latest_ms = earliest_ms + _SECOND_MS - 1
         if latest_ms < wanted.begin_ms:
             break
-        if earliest_ms <= wanted.end_ms and load_i32(at + _KEY_HASH) == wanted.key_hash:
+        if earliest_ms <= wanted.end_ms and load_i32(at + KEY_HASH) == wanted.key_hash:
             store_native_i64(found + 8 * result, load_i64(at + POSITION))
             result += 1
         limit = number  # older entries have smaller numbers: a torn file makes no circle
-        number = load_i32(at + _PREVIOUS)
+        number = load_i32(at + PREVIOUS)
         steps += 1
     return result
 
@@ -204,19 +204,20 @@ def rebuild_slots(file: int, slots: int, count: int) -> None:
     used = 0
     for number in range(FIRST_NUMBER, count):
         coming = min(number + _AHEAD, count - 1)
-        prefetch_to_write(file + slot_at(slots, load_i32(file + entry_at(slots, coming) + _KEY_HASH)))
+        prefetch_to_write(file + slot_at(slots, load_i32(file + entry_at(slots, coming) + KEY_HASH)))
         at = file + entry_at(slots, number)
-        slot = file + slot_at(slots, load_i32(at + _KEY_HASH))
+        slot = file + slot_at(slots, load_i32(at + KEY_HASH))
         previous = load_i32(slot)
         used += int(previous == 0)
-        store_i32(at + _PREVIOUS, previous)
+        store_i32(at + PREVIOUS, previous)
         store_i32(slot, number)
     store_i32(file + USED_SLOTS, used)
     store_i32(file + COUNT, count)
 
 
 @kernel
-def _seconds(begin_ms: int, store_ms: int) -> int:
+def seconds_since(begin_ms: int, store_ms: int) -> int:
+    """What stands in the entry of a record for its store time."""
     if begin_ms <= 0 or store_ms < begin_ms:
         return 0
     return min((store_ms - begin_ms) // _SECOND_MS, _INT32_MAX)

@@ -52,7 +52,7 @@ class LogExtent(NamedTuple):
     end: int
 
 
-class _KeyFile(NamedTuple):
+class KeyFile(NamedTuple):
     """A file: its name as a number, the entry number up to which it is believed, and where its records lie."""
 
     path: Path
@@ -61,6 +61,26 @@ class _KeyFile(NamedTuple):
     begin_position: int
     last_position: int
     end_timestamp_ms: int
+
+
+class KeyBelief(NamedTuple):
+    """What may be believed of the key index.
+
+    Attributes:
+        resume: from which position of the log on records are to be indexed.
+        files: the files that stay, oldest first, and how much of each.
+        sound: those that can be what their names say, as a whole.
+        listed: all that are there.
+        mark: what it was read from; None where there is none that can be true.
+        is_any_missing: whether a file is gone that the mark knows of.
+    """
+
+    resume: int
+    files: list[KeyFile]
+    sound: list[KeyFile]
+    listed: list[Path]
+    mark: KeyMark | None
+    is_any_missing: bool
 
 
 def recover_keys(
@@ -84,29 +104,40 @@ def recover_keys(
     Raises:
         StoreError: a file cannot be read, or the disk refuses.
     """
+    belief = assess_keys(paths, shape, log, checkpoint, clean_exit)
+    if belief.is_any_missing:
+        progress("a file of the key index is missing: building it anew")
+    believed = belief.files
+    _settle(paths, belief)
+    if believed and (not clean_exit or believed[-1] not in belief.sound):
+        progress(f"checking the key index {believed[-1].path.name}")
+        _cut(believed[-1], shape, log.reader)
+    if belief.resume < log.end:
+        progress(f"the keys of messages from position {belief.resume} on are being indexed")
+    return belief.resume
+
+
+def assess_keys(
+    paths: StorePaths, shape: KeyIndexShape, log: LogExtent, checkpoint: Checkpoint, clean_exit: bool
+) -> KeyBelief:
+    """Find out what may be believed, changing nothing; the arguments are those of `recover_keys`."""
     mark = read_key_mark(paths.index_checkpoint)
     listed = list_key_files(paths.index)
     sound = _sound(listed, shape)
     believed = sound
-    if mark is not None and _is_any_missing(listed, believed, mark, log.begin):
-        progress("a file of the key index is missing: building it anew")
+    is_any_missing = mark is not None and _is_any_missing(listed, believed, mark, log.begin)
+    if is_any_missing:
         believed, mark = [], None
     elif not clean_exit:
         believed = _vouched_for(believed, mark, checkpoint)
     believed = _below(believed, shape, log.end)
     resume = max(_resume_at(believed, mark, log.end), log.begin)
-    _settle(paths, resume, believed, listed, mark)
-    if believed and (not clean_exit or believed[-1] not in sound):
-        progress(f"checking the key index {believed[-1].path.name}")
-        _cut(believed[-1], shape, log.reader)
-    if resume < log.end:
-        progress(f"the keys of messages from position {resume} on are being indexed")
-    return resume
+    return KeyBelief(resume, believed, sound, listed, mark, is_any_missing)
 
 
-def _sound(listed: list[Path], shape: KeyIndexShape) -> list[_KeyFile]:
+def _sound(listed: list[Path], shape: KeyIndexShape) -> list[KeyFile]:
     """The files before the first that cannot be what its name says."""
-    found: list[_KeyFile] = []
+    found: list[KeyFile] = []
     for path in listed:
         if path.stat().st_size != shape.file_bytes:
             break
@@ -118,7 +149,7 @@ def _sound(listed: list[Path], shape: KeyIndexShape) -> list[_KeyFile]:
     return found
 
 
-def _head(path: Path, shape: KeyIndexShape) -> _KeyFile:
+def _head(path: Path, shape: KeyIndexShape) -> KeyFile:
     with closing(Segment.open(path, 0, shape.file_bytes, writable=False)) as segment:
         file = segment.address
         count = max(load_i32(file + COUNT), FIRST_NUMBER)
@@ -126,12 +157,12 @@ def _head(path: Path, shape: KeyIndexShape) -> _KeyFile:
         last_position = begin_position
         if FIRST_NUMBER < count <= shape.entries:
             last_position = load_i64(file + entry_at(shape.slots, count - 1) + POSITION)
-        return _KeyFile(
+        return KeyFile(
             path, int(path.name), count, begin_position, last_position, load_i64(file + END_TIMESTAMP)
         )
 
 
-def _is_any_missing(listed: list[Path], believed: list[_KeyFile], mark: KeyMark, log_begin: int) -> bool:
+def _is_any_missing(listed: list[Path], believed: list[KeyFile], mark: KeyMark, log_begin: int) -> bool:
     """Whether a file is gone that the mark knows of, but for old ones of records that the log has no more."""
     names = [int(path.name) for path in listed if int(path.name) <= mark.last_file]
     if len(names) >= mark.files:
@@ -141,7 +172,7 @@ def _is_any_missing(listed: list[Path], believed: list[_KeyFile], mark: KeyMark,
     return names[0] == mark.first_file or believed[0].begin_position > log_begin
 
 
-def _vouched_for(found: list[_KeyFile], mark: KeyMark | None, checkpoint: Checkpoint) -> list[_KeyFile]:
+def _vouched_for(found: list[KeyFile], mark: KeyMark | None, checkpoint: Checkpoint) -> list[KeyFile]:
     """What is on disk for certain, after an end that was not clean."""
     if mark is None:
         limit_ms = checkpoint.index_timestamp_ms
@@ -153,7 +184,7 @@ def _vouched_for(found: list[_KeyFile], mark: KeyMark | None, checkpoint: Checkp
     return kept + [file._replace(next_number=mark.next_number) for file in newest]
 
 
-def _below(found: list[_KeyFile], shape: KeyIndexShape, log_end: int) -> list[_KeyFile]:
+def _below(found: list[KeyFile], shape: KeyIndexShape, log_end: int) -> list[KeyFile]:
     """The files without entries for records at and behind the end of the log."""
     kept = list(found)
     while kept and (kept[-1].begin_position >= log_end or kept[-1].next_number == FIRST_NUMBER):
@@ -167,7 +198,7 @@ def _below(found: list[_KeyFile], shape: KeyIndexShape, log_end: int) -> list[_K
     return kept
 
 
-def _resume_at(believed: list[_KeyFile], mark: KeyMark | None, log_end: int) -> int:
+def _resume_at(believed: list[KeyFile], mark: KeyMark | None, log_end: int) -> int:
     """Where the first record lies that may have no entries."""
     last = believed[-1] if believed else None
     resume = last.last_position if last is not None else 0
@@ -179,24 +210,23 @@ def _resume_at(believed: list[_KeyFile], mark: KeyMark | None, log_end: int) -> 
     return max(resume, min(mark.indexed, log_end)) if is_as_marked else resume
 
 
-def _settle(
-    paths: StorePaths, resume: int, believed: list[_KeyFile], listed: list[Path], mark: KeyMark | None
-) -> None:
+def _settle(paths: StorePaths, belief: KeyBelief) -> None:
     """Write what is believed, then remove the files that are not."""
+    resume, believed = belief.resume, belief.files
     now = KeyMark(resume)
     if believed:
         now = KeyMark(resume, believed[0].name, believed[-1].name, len(believed), believed[-1].next_number)
-    if now != mark:
+    if now != belief.mark:
         write_key_mark(paths.index_checkpoint, now)
     kept = {file.path for file in believed}
-    removed = [path for path in listed if path not in kept]
+    removed = [path for path in belief.listed if path not in kept]
     for path in removed:
         path.unlink()
     if removed:
         sync_directory(paths.index)
 
 
-def _cut(last: _KeyFile, shape: KeyIndexShape, log: LogReader) -> None:
+def _cut(last: KeyFile, shape: KeyIndexShape, log: LogReader) -> None:
     """Make the newest file say what its entries up to a number say."""
     with closing(Segment.open(last.path, 0, shape.file_bytes, writable=True)) as segment:
         file = segment.address

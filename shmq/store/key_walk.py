@@ -81,7 +81,7 @@ class KeyPlaces(NamedTuple):
     note: int
 
 
-class _Message(NamedTuple):
+class Message(NamedTuple):
     """A record: where it is mapped, its position, and how much of its file can be read from there on."""
 
     address: int
@@ -97,7 +97,7 @@ class _Gathered(NamedTuple):
     status: int
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """How many rows are taken, how many keys of the record were seen, and whether those are all."""
 
     rows: int
@@ -155,8 +155,8 @@ def _gather(
         parts = record.parts_of(address + at, readable_bytes - at)
         if parts.size != load_i32(address + at + record.TOTAL_SIZE):
             return _Gathered(rows, at, INVALID)
-        message = _Message(address + at, position + at, readable_bytes - at)
-        found = _find(places, message, parts, rows)
+        message = Message(address + at, position + at, readable_bytes - at)
+        found = find_keys(places, message, parts, rows)
         rows = found.rows
         if not found.is_whole:
             store_native_i64(places.note + PART_POSITION, position + at)
@@ -175,15 +175,15 @@ def _judge(address: int, readable_bytes: int) -> int:
 
 
 @kernel
-def _find(places: KeyPlaces, message: _Message, parts: record.Parts, rows: int) -> _Found:
+def find_keys(places: KeyPlaces, message: Message, parts: record.Parts, rows: int) -> Found:
     """Write a row for each key of a record that is not in yet, as far as there is room."""
     if parts.sys_flag & record.TRANSACTION_MASK == record.TRANSACTION_ROLLBACK:
-        return _Found(rows, 0, True)
+        return Found(rows, 0, True)
     text = message.address + parts.properties
     readable_bytes = message.readable_bytes - parts.properties
     texts = properties.find_texts(text, parts.properties_bytes, readable_bytes)
     if texts.unique < 0 and texts.keys < 0:
-        return _Found(rows, 0, True)
+        return Found(rows, 0, True)
     is_in = 0
     if message.position == load_native_i64(places.note + PART_POSITION):
         is_in = load_native_i64(places.note + PART_COUNT)
@@ -204,17 +204,17 @@ def _find(places: KeyPlaces, message: _Message, parts: record.Parts, rows: int) 
         if at > begin:
             if ordinal >= is_in:
                 if rows == ROWS:
-                    return _Found(rows, ordinal, False)
+                    return Found(rows, ordinal, False)
                 key_hash = properties.java_hash_after(topic_hash, text + begin, at - begin)
                 _write_row(places, rows, key_hash, message, ordinal)
                 rows += 1
             ordinal += 1
         at += 1
-    return _Found(rows, ordinal, True)
+    return Found(rows, ordinal, True)
 
 
 @kernel
-def _write_row(places: KeyPlaces, rows: int, java_hash: int, message: _Message, ordinal: int) -> None:
+def _write_row(places: KeyPlaces, rows: int, java_hash: int, message: Message, ordinal: int) -> None:
     row = places.rows + rows * _ROW_BYTES
     key_hash = key_hash_of(java_hash)
     slot = slot_at(places.slots, key_hash)

@@ -121,6 +121,37 @@ def recover(
     return _Recovery(paths, sizes, tables, clean_exit, progress).run(now_ms)
 
 
+def choose_start(
+    log: LogDirectory, starts: list[int], checkpoint: Checkpoint, reached: int, clean_exit: bool
+) -> int:
+    """Where recovery begins to walk: the last file before which log and queues are on disk; the first if none is.
+
+    Args:
+        log: the log.
+        starts: where its files begin, at least one.
+        checkpoint: as far as it is believed.
+        reached: how far into the log the queues reach; 0 where there are none.
+        clean_exit: whether the last owner closed the store.
+    """
+    if reached == 0:
+        return starts[0]
+    for start in reversed(starts[1:]):
+        first_ms = _first_timestamp_ms(log, start)
+        if first_ms == 0:
+            continue
+        if start <= reached if clean_exit else first_ms <= checkpoint.safe_timestamp_ms:
+            return start
+    return starts[0]
+
+
+def _first_timestamp_ms(log: LogDirectory, start: int) -> int:
+    """The store time of a file's first record; 0 without one."""
+    with closing(log.open(start, writable=False)) as segment:
+        if verify_at(segment.address, segment.size_bytes, start) <= 0:
+            return 0
+        return store_timestamp(segment.address)
+
+
 class _Recovery:
     def __init__(
         self,
@@ -192,7 +223,8 @@ class _Recovery:
 
     def _walk(self, checkpoint: Checkpoint, now_ms: int) -> int:
         """Find the end of the log; return from where on queues must be made to agree with it."""
-        begin = self._choose_start(checkpoint.believed(now_ms, now_ms))
+        believed = checkpoint.believed(now_ms, now_ms)
+        begin = choose_start(self._log, self._starts, believed, self._reached(), self._clean_exit)
         while True:
             self._set_back(checkpoint, begin)
             is_whole = self._walk_from(begin)
@@ -207,30 +239,14 @@ class _Recovery:
                 return begin
             begin = self._starts[0]
 
-    def _choose_start(self, checkpoint: Checkpoint) -> int:
-        """The last file before which log and queues are known to be on disk; the first if none is."""
-        reached = int(self._queues.end_position[: self._queues.count].max(initial=0))
-        if reached == 0:
-            return self._starts[0]
-        for start in reversed(self._starts[1:]):
-            first_ms = self._first_timestamp_ms(start)
-            if first_ms == 0:
-                continue
-            if start <= reached if self._clean_exit else first_ms <= checkpoint.safe_timestamp_ms:
-                return start
-        return self._starts[0]
-
-    def _first_timestamp_ms(self, start: int) -> int:
-        """The store time of a file's first record; 0 without one."""
-        with closing(self._log.open(start, writable=False)) as segment:
-            if verify_at(segment.address, segment.size_bytes, start) <= 0:
-                return 0
-            return store_timestamp(segment.address)
+    def _reached(self) -> int:
+        """How far into the log the queues reach."""
+        return int(self._queues.end_position[: self._queues.count].max(initial=0))
 
     def _set_back(self, checkpoint: Checkpoint, begin: int) -> None:
         """Prepare for a walk: should it be killed, the next must not begin later."""
         is_first = begin == self._starts[0]
-        limit_ms = 0 if is_first else self._first_timestamp_ms(begin)
+        limit_ms = 0 if is_first else _first_timestamp_ms(self._log, begin)
         self._write_checkpoint(
             replace(checkpoint, queues_timestamp_ms=max(0, min(checkpoint.queues_timestamp_ms, limit_ms)))
         )

@@ -31,7 +31,7 @@ from shmq.store.key_shape import KeyIndexShape
 
 COMMIT_LOG_FILE_BYTES: Final = 1 << 30
 CONSUME_QUEUE_FILE_BYTES: Final = 6_000_000
-_QUEUE_UNIT_BYTES: Final = 20
+CONSUME_QUEUE_UNIT_BYTES: Final = 20
 
 _LOCK_TEXT: Final = b"lock"
 _FIRST_DUTY: Final = 1
@@ -117,7 +117,7 @@ class StoreSizes:
     def __post_init__(self) -> None:
         assert 0 < self.commit_log_file_bytes < 1 << 31
         assert 0 < self.consume_queue_file_bytes < 1 << 31
-        assert self.consume_queue_file_bytes % _QUEUE_UNIT_BYTES == 0
+        assert self.consume_queue_file_bytes % CONSUME_QUEUE_UNIT_BYTES == 0
 
 
 class StoreLock:
@@ -158,9 +158,7 @@ class StoreLock:
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN, *everybody)
 
     def _first_holder(self) -> int:
-        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _FIRST_DUTY, _DUTIES_MAX, 0)
-        answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, asked)
-        return int(_FLOCK.unpack(answer)[4])
+        return _holder_of(self._descriptor, _FIRST_DUTY, _DUTIES_MAX) or 0
 
     def release(self) -> None:
         """Give the store back; a second call does nothing."""
@@ -178,6 +176,32 @@ def take_duty(paths: StorePaths, duty: int) -> None:
     assert 0 <= duty < _DUTIES_MAX
     descriptor = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC)  # open until the end: closing it would unlock
     fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, _FIRST_DUTY + duty)
+
+
+def find_holder(paths: StorePaths) -> int | None:
+    """The pid of a process that has the store open, or has a duty in it; 0 for one of another pid namespace.
+
+    Changes nothing. Who holds the lock may not ask: the answer would not count its own, and end them.
+    """
+    try:
+        descriptor = os.open(paths.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"cannot see whether the store is open: {paths.lock}: {error.strerror}") from error
+    try:
+        return _holder_of(descriptor, 0, _FIRST_DUTY + _DUTIES_MAX)
+    finally:
+        os.close(descriptor)
+
+
+def read_abort(paths: StorePaths) -> int | None:
+    """The pid of whoever opened the store last and did not close it; None where it is closed, or nobody knows."""
+    try:
+        text = paths.abort.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def check_layout(paths: StorePaths) -> None:
@@ -260,8 +284,12 @@ def sync_directory(path: Path) -> None:
 
 
 def _holder(paths: StorePaths) -> str:
-    try:
-        text = paths.abort.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return f", process {text}" if text.isdigit() else ""
+    pid = read_abort(paths)
+    return f", process {pid}" if pid is not None else ""
+
+
+def _holder_of(descriptor: int, begin: int, size_bytes: int) -> int | None:
+    """The pid of a process that has locked any byte of a range; None where nobody has."""
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, begin, size_bytes, 0)
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else max(pid, 0)

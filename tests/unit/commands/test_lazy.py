@@ -6,8 +6,8 @@ import pytest
 from shmq.commands.lazy import COMMANDS
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_each_command_tells_how_it_is_used(shmq, command):
+@pytest.mark.parametrize("command", ["consume", "produce"])
+def test_each_command_that_talks_to_a_broker_tells_how_it_is_used(shmq, command):
     result = shmq(command, "--help")
     assert result.exit_code == 0
     assert "TOPIC" in result.stdout

@@ -13,8 +13,10 @@ from shmq.store.store_files import (
     StorePaths,
     StoreSizes,
     check_layout,
+    find_holder,
     mark_closed,
     mark_open,
+    read_abort,
     was_left_open,
 )
 
@@ -103,3 +105,41 @@ def test_sizes_that_no_store_can_have_are_refused() -> None:
     for sizes in ((0, 20), (1 << 31, 20), (100, 30), (100, 0)):
         with pytest.raises(AssertionError):
             StoreSizes(*sizes)
+
+
+HOLD = """
+import fcntl, os, sys
+from pathlib import Path
+from shmq.store.store_files import StoreLock, StorePaths, take_duty
+paths = StorePaths(Path(sys.argv[1]))
+if sys.argv[2] == "store":
+    lock = StoreLock(paths)
+else:
+    paths.lock.touch()
+    take_duty(paths, 3)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("what", ["store", "duty"])
+def test_who_holds_a_store_is_seen_and_nothing_changed(tmp_path: Path, what: str) -> None:
+    paths = StorePaths(tmp_path)
+    assert find_holder(paths) is None
+    assert list(tmp_path.iterdir()) == []
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path), what], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        assert find_holder(paths) == process.pid
+        process.communicate(b"")
+    assert find_holder(paths) is None
+
+
+@pytest.mark.parametrize(("text", "pid"), [("123", 123), ("", None), ("x", None), ("-4", None), (None, None)])
+def test_the_pid_of_an_unclean_end_is_read(tmp_path: Path, text: str | None, pid: int | None) -> None:
+    paths = StorePaths(tmp_path)
+    if text is not None:
+        paths.abort.write_text(text)
+    assert read_abort(paths) == pid
