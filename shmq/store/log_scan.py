@@ -4,14 +4,16 @@ It is recovery's first look, and changes nothing on disk: where the log ends, ho
 queues that were found can be continued from where the walk began. For that, `expected` holds by slot the queue
 offset that the next record of a queue must have; one beyond it tells that entries of earlier records are missing.
 
-A record counts only if it also knows its own position: one that lies there from before a truncation does not.
+A record counts only if it also knows its own position: one that lies there from before a truncation does not. And no
+byte of its topic may be zero: no checksum covers the topic, and of a record that was not synced a power cut may leave
+the parts around it. No queue's directory could have that name.
 """
 
 from typing import Final, NamedTuple
 
 from shmq.jit import entry, kernel
 from shmq.memory.block import view
-from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
+from shmq.memory.endian import load_i32, load_i64, load_native_i64, load_u8, store_native_i64
 from shmq.store import record
 from shmq.store.name_table import find_name
 from shmq.store.position import NONE
@@ -83,11 +85,22 @@ def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int
 
 @entry
 def verify_at(address: int, readable_bytes: int, position: int) -> int:
-    """As `record.verify` with the checksum, of a record that must also know its position."""
+    """As `record.verify` with the checksum, of a record that must also know its position, and have its topic."""
     size = record.verify(address, readable_bytes, True)
-    if size > 0 and load_i64(address + record.PHYSICAL_OFFSET) != position:
+    if size > 0 and (
+        load_i64(address + record.PHYSICAL_OFFSET) != position or not _has_topic(address, readable_bytes)
+    ):
         return record.INVALID
     return size
+
+
+@kernel
+def _has_topic(address: int, readable_bytes: int) -> bool:
+    parts = record.parts_of(address, readable_bytes)
+    for at in range(parts.topic, parts.topic + parts.topic_bytes):  # noqa: SIM110 - Numba compiles no generator
+        if load_u8(address + at) == 0:
+            return False
+    return True
 
 
 @entry

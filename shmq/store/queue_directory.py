@@ -63,10 +63,14 @@ class QueueDirectory:
         """
         remove_empty_last(self.path)
         starts = self.starts()
-        for start in starts[-_FILES_SCANNED:]:
-            with closing(self._open(start, writable=False)) as segment:
-                count = count_entries(segment.address, self._entries)
+        newest = starts[-_FILES_SCANNED:]
+        for start in newest:
+            count = self._count(start)
             if count < self._entries:
+                if (
+                    start == newest[0] and count == 0
+                ):  # nothing of these came to the disk: then of older ones?
+                    return self._cut_behind(starts[:-_FILES_SCANNED])
                 return self._cut(start, count)
         if not starts:
             return Extent(0, 0)
@@ -113,6 +117,18 @@ class QueueDirectory:
             self._unlink(start)
         if self.path.exists():
             self.path.rmdir()
+
+    def _cut_behind(self, starts: list[int]) -> Extent:
+        """Of these files, and none behind them, keep what ends with a whole one, or at the end of a part."""
+        for start in reversed(starts):
+            count = self._count(start)
+            if count > 0:
+                return self._cut(start, count)
+        return self._cut(self.starts()[0], 0)
+
+    def _count(self, start: int) -> int:
+        with closing(self._open(start, writable=False)) as segment:
+            return count_entries(segment.address, self._entries)
 
     def _cut(self, start: int, count: int) -> Extent:
         """Keep so many entries of the file that begins there, and no file behind it."""

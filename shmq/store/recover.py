@@ -325,7 +325,7 @@ class _Recovery:
         dirty = files.take_dirty()
         try:
             sync_files(dirty)
-            for directory in {ancestor for path in dirty for ancestor in list(path.parents)[:4]}:
+            for directory in {ancestor for path in dirty.files for ancestor in list(path.parents)[:4]}:
                 sync_directory(directory)
         except OSError as error:
             raise StoreError(f"cannot sync the queues: {error}") from error

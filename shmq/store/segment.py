@@ -19,7 +19,7 @@ from shmq.memory.pages import bring_in_singly, populate_for_writing
 from shmq.memory.syscalls import preallocate, sync_mapped
 from shmq.memory.words import load_word
 from shmq.store.new_file import make_file
-from shmq.store.store_files import sync_directory
+from shmq.store.store_files import make_directory, sync_directory
 
 NAME_DIGITS: Final = 20
 
@@ -181,6 +181,7 @@ def _create(path: Path, size_bytes: int) -> int:
         preallocate(descriptor, 0, size_bytes)
         os.fsync(descriptor)
 
+    make_directory(path.parent)
     descriptor = make_file(path, prepare)
     sync_directory(path.parent)
     return descriptor

@@ -16,6 +16,7 @@ A start goes in this order: `check_layout` (reads only), `StoreLock` (before any
 lock. A crash in between leaves `abort`, whatever else it leaves.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -216,7 +217,7 @@ def check_layout(paths: StorePaths) -> None:
         StoreError: a name is taken by something of another kind, a directory cannot be written, or the disk is full.
     """
     try:
-        paths.root.mkdir(parents=True, exist_ok=True)
+        make_directory(paths.root)
     except OSError as error:
         raise StoreError(f"the store directory {paths.root} cannot be made: {error.strerror}") from error
     for directory in (
@@ -261,6 +262,22 @@ def mark_closed(paths: StorePaths) -> None:
     """Remove the mark: everything that was acknowledged is on disk and dispatched."""
     paths.abort.unlink(missing_ok=True)
     sync_directory(paths.root)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory where it is missing, and those above it, so that a power cut leaves their names.
+
+    Raises:
+        OSError: something else has the name, or the disk refuses.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    with contextlib.suppress(
+        PermissionError
+    ):  # where we may make a name and not read, nothing more can be done
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -13,7 +13,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -30,7 +29,7 @@ from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.listeners import Listeners
 from shmq.store.dispatch import SCHEDULE_TOPIC, Dispatch
 from shmq.store.log import LogReader
-from shmq.store.queue_files import QueueFiles, sync_files
+from shmq.store.queue_files import QueueFiles, Unsynced, sync_files
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import DISPATCHED, QUEUES_MS
 from shmq.workers.indexer import Indexer
@@ -231,9 +230,9 @@ class Dispatcher:
 
     def _hand_over(self) -> None:
         """Give the thread what was written, and how far in time that goes."""
-        paths, store_ms = self._files.take_dirty(), self._store_ms
-        if paths or store_ms > self._memory.watermarks.queues_ms:
-            self._work.put(lambda: self._sync_queues(paths, store_ms))
+        unsynced, store_ms = self._files.take_dirty(), self._store_ms
+        if unsynced.files or store_ms > self._memory.watermarks.queues_ms:
+            self._work.put(lambda: self._sync_queues(unsynced, store_ms))
 
     def _sync(self) -> None:
         """The thread: do what it is given."""
@@ -248,10 +247,10 @@ class Dispatcher:
                 self.wake()
                 return
 
-    def _sync_queues(self, paths: list[Path], store_ms: int) -> None:
+    def _sync_queues(self, unsynced: Unsynced, store_ms: int) -> None:
         """Sync queue files, then let the checkpoint vouch for them."""
         begin_ns = time.monotonic_ns()
-        sync_files(paths)
+        sync_files(unsynced)
         self._sync_took_ns = time.monotonic_ns() - begin_ns
         if store_ms > self._memory.watermarks.queues_ms:
             self._memory.watermarks.move(QUEUES_MS, store_ms)

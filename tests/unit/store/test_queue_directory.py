@@ -54,6 +54,23 @@ def test_a_file_of_zeros_at_the_end_is_removed(folder):
     assert names(folder) == [f"{0:020d}"]
 
 
+@pytest.mark.parametrize("lost", [3, 4, 5, 6])
+@pytest.mark.parametrize("kept", [5, 7])
+def test_of_files_of_zeros_none_stays_however_many_there_are(folder, kept, lost):
+    queue = fill(folder, entries(kept))
+    for number in range(lost):
+        (folder / f"{-(-kept // 5) * 100 + 100 * number:020d}").write_bytes(bytes(FILE_BYTES))
+    assert queue.recover() == Extent(kept, 1000 + 100 * kept)
+    assert names(folder) == [f"{100 * number:020d}" for number in range(-(-kept // 5))]
+
+
+def test_of_a_queue_of_zeros_nothing_stays(folder):
+    for number in range(6):
+        (folder / f"{100 * number:020d}").write_bytes(bytes(FILE_BYTES))
+    assert QueueDirectory(folder, FILE_BYTES).recover() == Extent(0, 0)
+    assert names(folder) == []
+
+
 def test_an_empty_last_file_is_removed(folder):
     queue = fill(folder, entries(5))
     (folder / f"{100:020d}").write_bytes(b"")

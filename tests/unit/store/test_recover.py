@@ -300,3 +300,13 @@ def test_recovery_that_is_killed_begins_no_later_the_next_time(store: Store) -> 
     outcome = start(store)
     check(store, outcome)
     assert outcome.recovered.walked_from == 0
+
+
+def test_a_record_whose_topic_was_lost_is_the_end_of_the_log(store: Store) -> None:
+    torn = store.append(QUEUES[0])
+    topic_at = torn.size - len(b"TAGS\x01t\x02") - 2 - len(QUEUES[0][0])
+    assert store.read(torn.position + topic_at, 1) == QUEUES[0][0]
+    store.write(torn.position + topic_at, b"\0")
+    store.lose_from(torn.position)
+    crash(store)
+    check(store, start(store))
