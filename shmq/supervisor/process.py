@@ -202,7 +202,7 @@ class Supervisor:
             return EXIT_FAILED
         paths = self._grounds.paths
         checkpoint = CheckpointFile(paths.checkpoint)
-        announcing.note_clean_end(checkpoint, read_checkpoint(paths.checkpoint), marks.queues_ms)
+        announcing.note_clean_end(checkpoint, read_checkpoint(paths.checkpoint), marks)
         checkpoint.close()
         mark_closed(paths)
         self._log.info("stopped")

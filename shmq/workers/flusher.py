@@ -88,7 +88,7 @@ class Flusher:
         self._duty = np.zeros((), dtype=group_commit.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
         self._flushed_ms = 0
-        self._vouched = (0, 0)
+        self._vouched = (0, 0, 0)
         self._stopping = False
         self._thread = TendedThread("flush", self._run, self.tell_writer)
 
@@ -211,7 +211,8 @@ class Flusher:
     @property
     def _idle_ns(self) -> int:
         """How long to sleep while nothing is appended: not for long before the checkpoint says all that it will."""
-        is_vouched = self._vouched == (self._flushed_ms, self._memory.watermarks.queues_ms)
+        marks = self._memory.watermarks
+        is_vouched = self._vouched == (self._flushed_ms, marks.queues_ms, marks.full_keys_ms)
         return IDLE_NS if is_vouched or not self._flushed_ms else CHECKPOINT_NS
 
     def _prepare_duty(self) -> None:
@@ -262,17 +263,18 @@ class Flusher:
         if self.has_failed or not self._flushed_ms:
             return
         marks = self._memory.watermarks
-        flushed_ms, queues_ms = self._flushed_ms, marks.queues_ms
+        vouched = flushed_ms, queues_ms, keys_ms = self._flushed_ms, marks.queues_ms, marks.full_keys_ms
         try:
             self._checkpoint.write(
                 replace(
                     self._checkpoint.read(),
                     log_timestamp_ms=flushed_ms,
                     queues_timestamp_ms=queues_ms,
+                    index_timestamp_ms=keys_ms,
                     confirmed_position=marks.flushed,
                 )
             )
-            self._vouched = (flushed_ms, queues_ms)
+            self._vouched = vouched
         except StoreError as error:
             self._log.error("the checkpoint stays as it was", reason=str(error))
 

@@ -34,7 +34,7 @@ from shmq.store.log import LogReader
 from shmq.store.position import NONE
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths, StoreSizes, sync_directory
-from shmq.store.watermarks import INDEXED
+from shmq.store.watermarks import FULL_KEYS_MS, INDEXED
 from shmq.workers.sync_pause import sync_pause_ns
 from shmq.workers.tended_thread import TendedThread
 
@@ -184,13 +184,13 @@ class Indexer:
         indexed = self._marks.indexed
         if indexed == self._synced and not removed:
             return
-        mark = self._files.mark(indexed)
+        mark, full_ms = self._files.mark(indexed), self._files.full_ms
         segments = self._files.take_unsynced()
         self._synced = indexed
         self._is_syncing = True
-        self._sync(lambda: self._vouch(segments, mark, removed))
+        self._sync(lambda: self._vouch(segments, mark, full_ms, removed))
 
-    def _vouch(self, segments: list[Segment], mark: KeyMark, removed: Sequence[Path]) -> None:
+    def _vouch(self, segments: list[Segment], mark: KeyMark, full_ms: int, removed: Sequence[Path]) -> None:
         """In the other thread: sync files, then write what they hold for certain."""
         begin_ns = time.monotonic_ns()
         for segment in segments:
@@ -198,6 +198,8 @@ class Indexer:
         if segments:
             sync_directory(self._paths.index)
         write_key_mark(self._paths.index_checkpoint, mark)
+        if full_ms > self._marks.full_keys_ms:
+            self._marks.move(FULL_KEYS_MS, full_ms)
         self._remove(removed)
         now_ns = time.monotonic_ns()
         self._sync_at_ns = now_ns + sync_pause_ns(SYNC_NS, now_ns - begin_ns)

@@ -13,6 +13,7 @@ from shmq.shared.gates import Closed, closed
 from shmq.store import segment as segment_module
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.segment import list_starts
+from shmq.store.watermarks import FULL_KEYS_MS, QUEUES_MS
 from shmq.workers import flusher, log_ahead
 from shmq.workers.flusher import Flusher
 from tests.support.waiting import eventually
@@ -112,6 +113,16 @@ def test_the_end_flushes_everything_and_says_so_in_the_checkpoint(tmp_path):
     assert ground.marks.flushed == 700
     assert (checkpoint.log_timestamp_ms, checkpoint.confirmed_position) == (NOW_MS, 700)
     assert not ground.flusher.is_running
+
+
+def test_the_checkpoint_says_how_far_queues_and_full_index_files_are_on_disk(ground):
+    ground.marks.move(QUEUES_MS, 70)
+    ground.marks.move(FULL_KEYS_MS, 60)
+    ground.start()
+    ground.append(300)
+    ground.flusher.stop()
+    checkpoint = read_checkpoint(ground.paths.checkpoint)
+    assert (checkpoint.queues_timestamp_ms, checkpoint.index_timestamp_ms) == (70, 60)
 
 
 def test_without_a_record_the_checkpoint_stays_as_it_was(tmp_path):

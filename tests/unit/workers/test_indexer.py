@@ -124,6 +124,21 @@ def test_a_close_syncs_what_was_written_and_leaves_the_mark(ground):
     ground.dispatcher = ground.started()
 
 
+def test_full_files_are_vouched_for_once_they_are_on_disk(ground):
+    assert ground.marks.full_keys_ms == 0
+    ground.append(20)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.dispatcher.close()
+    full = list_key_files(ground.paths.index)[-2].read_bytes()
+    assert ground.marks.full_keys_ms == int.from_bytes(full[8:16]) >= NOW_MS
+    ground.dispatcher = ground.started()
+    ground.append(1)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    assert ground.dispatcher._indexer._files.full_ms == ground.marks.full_keys_ms
+
+
 def test_what_has_no_keys_is_passed_over_without_a_look(ground, monkeypatch):
     ground.append(5)
     ground.dispatch()
@@ -293,7 +308,8 @@ def test_wherever_it_is_killed_recovery_misses_no_file(ground, monkeypatch, kill
         def remove(_indexer, paths):
             for path in paths[:gone]:
                 path.unlink()
-            reached.append(paths)
+            if paths:  # a sync without a trim removes none
+                reached.append(paths)
 
         killed.setattr(indexer.Indexer, "_remove", remove)
         trim(ground, position)
