@@ -18,7 +18,7 @@ from tests.support.processes import STOP_DEADLINE_S, Process, assert_gone
 from tests.support.waiting import eventually
 
 READY: Final = ("shmq ready", "shmq-namesrv ready")
-READY_DEADLINE_S: Final = 180.0  # the first start compiles every kernel
+READY_DEADLINE_S: Final = 280.0  # the first start compiles every kernel
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _SCRIPTS: Final = Path(sys.executable).parent
