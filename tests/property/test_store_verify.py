@@ -60,7 +60,7 @@ def spoil(store: SoundStore, wound: tuple[float, float, bytes, str]) -> None:
     patch(path, max(min(at, path.stat().st_size - len(content)), 0), content[: path.stat().st_size])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(wounds=wounds, is_closed=st.booleans())
 def test_what_is_pending_is_mended(original, tmp_path_factory, wounds, is_closed):
     store = copy_of(original, tmp_path_factory.getbasetemp() / "copy")
@@ -77,7 +77,7 @@ def test_what_is_pending_is_mended(original, tmp_path_factory, wounds, is_closed
     assert store.verify() == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(wounds=wounds)
 def test_a_rebuilt_store_is_sound_or_what_is_wrong_is_in_the_log(original, tmp_path_factory, wounds):
     """Whatever was found in queues and index is gone when these are built anew."""
