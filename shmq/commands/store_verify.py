@@ -37,7 +37,7 @@ def verify(*, store: OpenedStore, looks_anyway: bool, as_json: bool) -> None:
     What recovery would lose is an inconsistency: whole records behind one that is not, for instance.
 
     \b
-    Exit code: 0 all agrees, 1 there are inconsistencies, 2 wrong usage, or the store is in use.
+    Exit code: 0 all agrees, 1 there are inconsistencies or a file cannot be read, 2 wrong usage or the store is in use.
 
     \b
     Examples:

@@ -30,7 +30,7 @@ def check_checkpoint(
         paths: where it lies.
         newest_ms: the store time of the log's last record; 0 without one.
         log_end: the position behind that.
-        now_ms: the clock.
+        now_ms: the clock, which is the limit without one.
         mending: after an unclean end recovery believes no time from the future, and writes it anew.
     """
     path = paths.checkpoint
@@ -41,7 +41,7 @@ def check_checkpoint(
         text = f"it has {size_bytes} bytes where {checkpoints.LAYOUT.itemsize} are usual"
         yield Finding(FindingKind.CHECKPOINT, str(path), size_bytes, NONE, text, not mending.is_clean)
     found = read_checkpoint(path)
-    limit_ms = min(newest_ms, now_ms) if newest_ms else now_ms
+    limit_ms = newest_ms or now_ms
     times = (
         ("log_timestamp", found.log_timestamp_ms),
         ("queues_timestamp", found.queues_timestamp_ms),

@@ -15,7 +15,6 @@ class FindingKind(StrEnum):
     FILE_EMPTY = "file-empty"
     FILE_SIZE = "file-size"
     FILE_MISSING = "file-missing"
-    FILE_UNREADABLE = "file-unreadable"
     NOT_ZERO = "not-zero"
     RECORD_MAGIC = "record-magic"
     RECORD_SIZE = "record-size"

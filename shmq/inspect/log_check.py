@@ -18,6 +18,7 @@ from shmq.inspect.log_walk import (
     DONE,
     END_OF_FILE,
     LAST_MS,
+    LAST_RECORD,
     NEEDS_QUEUE,
     NEEDS_WINDOW,
     NOTE_WORDS,
@@ -44,7 +45,7 @@ from shmq.store.dispatch import SCHEDULE_TOPIC
 from shmq.store.log_scan import find_record, needed_queue, verify_at
 from shmq.store.log_tail import data_ranges
 from shmq.store.position import NONE
-from shmq.store.segment import Segment
+from shmq.store.segment import Segment, file_name
 from shmq.store.store_files import StorePaths, StoreSizes
 
 _CHUNK_BYTES: Final = 16 << 20
@@ -95,6 +96,14 @@ class LogCheck:
     def records(self) -> int:
         """How many whole records there were."""
         return int(self._note[RECORDS // _WORD])
+
+    def check_clock(self, now_ms: int) -> Iterator[Finding]:
+        """Tell if the last record is from the future: no later one may be older."""
+        if self.last_ms > now_ms:
+            position = self._noted(LAST_RECORD)
+            path = self._files[0].path.with_name(file_name(position - position % self._file_bytes))
+            text = f"it was stored at {self.last_ms}, and now is {now_ms}"
+            yield self._finding(FindingKind.RECORD_TIME, path, position, text)
 
     @property
     def size_bytes(self) -> int:

@@ -62,7 +62,8 @@ SLOT: Final = 32
 OFFSET: Final = 40
 TAKEN_POSITION: Final = 48
 TAKEN_OFFSET: Final = 56
-NOTE_WORDS: Final = 8
+LAST_RECORD: Final = 64
+NOTE_WORDS: Final = 9
 
 ROWS_MAX: Final = 1024
 _ROWS_A_RECORD: Final = 2
@@ -277,3 +278,4 @@ def _check_time(places: WalkPlaces, address: int, position: int) -> None:
     if store_ms < last_ms:
         write_row(places.rows, note + ROWS, Row(TIME_BACK, NONE, position, NONE, store_ms, last_ms))
     store_native_i64(note + LAST_MS, store_ms)
+    store_native_i64(note + LAST_RECORD, position)

@@ -104,6 +104,7 @@ class _Verification:
                 keys.begin(log.begin, belief.resume)
                 yield from log.run(keys.follow, self._counter("log", log.size_bytes))
                 yield from keys.finish(log.end)
+            yield from log.check_clock(self._now_ms)
             facts = LogFacts(log.begin, log.end, log.damage)
             queue_bytes = sizes.consume_queue_file_bytes
             check = QueueCheck(paths.consumequeue, queue_bytes, queues, facts, mending)

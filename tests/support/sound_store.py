@@ -12,16 +12,20 @@ from shmq.inspect.finding import Finding
 from shmq.inspect.verify import verify_store
 from shmq.store.checkpoint import Checkpoint, CheckpointFile
 from shmq.store.dispatch import SCHEDULE_TOPIC
+from shmq.store.key_build import KeyBuild
+from shmq.store.key_files import KeyFiles
 from shmq.store.key_index import entry_at
 from shmq.store.key_mark import write_key_mark
 from shmq.store.key_shape import KeyIndexShape
+from shmq.store.log import LogReader
 from shmq.store.name_table import NameTable, format_name_table, name_table_bytes
 from shmq.store.position import NONE
 from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_bytes
-from shmq.store.recover import Tables, recover
+from shmq.store.rebuild import Rebuilding, rebuild_store
+from shmq.store.recover import Recovered, Tables, recover
 from shmq.store.segment import file_name
 from shmq.store.store_files import StorePaths, StoreSizes, mark_closed, mark_open, was_left_open
-from tests.support.indexed_store import IndexedStore
+from tests.support.indexed_store import FOR_ALL, IndexedStore
 from tests.support.small_store import DELAYS_MS, SLOTS
 
 SHAPE = KeyIndexShape(slots=7, entries=21)
@@ -99,11 +103,20 @@ class SoundStore(IndexedStore):
         tables = Tables(NameTable(names), QueueTable(rows), DELAYS_MS)
         is_clean = not was_left_open(self.paths)
         recovered = recover(self.paths, self.sizes, tables, is_clean, 2 * self.now_ms, lambda _: None)
-        self.start_indexer()
-        self.run_index(recovered.indexed)
-        write_key_mark(self.paths.index_checkpoint, self.keys.mark(self.end))
+        keys = KeyFiles(self.paths.index, SHAPE)
+        with closing(keys), closing(LogReader(self.paths.commitlog, self.log_file_bytes)) as log:
+            build = KeyBuild(log, keys)
+            position = recovered.indexed
+            while position < recovered.end:
+                position = build.step(position, recovered.end, FOR_ALL, self.now_ms).reached
+            write_key_mark(self.paths.index_checkpoint, keys.mark(recovered.end))
         mark_closed(self.paths)
         return recovered.indexed
+
+    def rebuild(self) -> Recovered:
+        """Build queues and index anew."""
+        wanted = Rebuilding(queues=True, index=True, delay_levels_ms=DELAYS_MS)
+        return rebuild_store(self.paths, self.sizes, wanted, 2 * self.now_ms, lambda _: None, lambda *_: None)
 
     def log_file(self, position: int) -> Path:
         """The file that holds a position."""

@@ -1,6 +1,7 @@
 """What is wrong in the log is found, once, at its place."""
 
 import struct
+import time
 
 import pytest
 
@@ -77,6 +78,13 @@ def test_a_store_time_that_goes_back_is_one_finding(store):
     position, *_, store_ms, _ = store.records[20]
     store.patch_log(position + record.STORE_TIMESTAMP, struct.pack(">q", store_ms - 5000))
     assert log_finding(store, "record-time", position) in map(told, store.verify())
+
+
+def test_a_record_from_the_future_is_one_finding(store):
+    future_ms = time.time_ns() // 1_000_000 + 60_000
+    position, _ = store.put(0, store_ms=future_ms)
+    store.settle()
+    assert list(map(told, store.verify())) == [log_finding(store, "record-time", position)]
 
 
 def test_offsets_without_a_record_are_one_finding(store):
