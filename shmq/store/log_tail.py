@@ -9,18 +9,16 @@ In this order: the copy is synced, later files go (newest first, so that no hole
 crash anywhere in between leaves a log with the same end, and the next recovery does it again.
 """
 
-import errno
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from shmq.errors import StoreError
 from shmq.memory.block import zero
+from shmq.store.data_ranges import data_ranges
 from shmq.store.log import LogDirectory
-from shmq.store.log_scan import count_used, find_record
+from shmq.store.log_scan import find_record
 from shmq.store.position import NONE
-from shmq.store.segment import Segment
 from shmq.store.store_files import sync_directory
 
 
@@ -58,7 +56,7 @@ def cut_log(log: LogDirectory, end: int, quarantine: Path) -> list[Path]:
 def _has_record(log: LogDirectory, start: int, begin: int) -> bool:
     """Whether a whole record lies in a file from a position on."""
     with closing(log.open(start, writable=False)) as segment:
-        for at, size_bytes in _data(segment, begin - start):
+        for at, size_bytes in data_ranges(segment, begin - start):
             found = find_record(segment.address + at, size_bytes, segment.size_bytes - at, start + at)
             if found != NONE:
                 return True
@@ -73,7 +71,7 @@ def _set_aside(
     for start, begin in [(start, end) for start in holding] + [(start, start) for start in later]:
         target = _free_name(quarantine, begin)
         with closing(log.open(start, writable=False)) as segment, target.open("xb") as file:
-            for at, size_bytes in _data(segment, begin - start):
+            for at, size_bytes in data_ranges(segment, begin - start):
                 file.seek(at - (begin - start))
                 file.write(segment.view[at : at + size_bytes])
             file.flush()
@@ -88,27 +86,11 @@ def _clear(log: LogDirectory, start: int, offset_bytes: int) -> None:
     """Zero a file from an offset on, and sync it where that changed anything."""
     with closing(log.open(start, writable=True)) as segment:
         is_changed = False
-        for at, size_bytes in _data(segment, offset_bytes):
+        for at, size_bytes in data_ranges(segment, offset_bytes):
             zero(segment.address + at, size_bytes)
             is_changed = True
         if is_changed:
             os.fdatasync(segment.descriptor)
-
-
-def _data(segment: Segment, offset_bytes: int) -> Iterator[tuple[int, int]]:
-    """Offset and size of the ranges that hold anything but zeros, as far as the filesystem can tell."""
-    while offset_bytes < segment.size_bytes:
-        try:
-            begin = os.lseek(segment.descriptor, offset_bytes, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            return
-        end = min(os.lseek(segment.descriptor, begin, os.SEEK_HOLE), segment.size_bytes)
-        used_bytes = count_used(segment.address + begin, end - begin)
-        if used_bytes > 0:
-            yield begin, used_bytes
-        offset_bytes = end
 
 
 def _free_name(quarantine: Path, position: int) -> Path:

@@ -8,8 +8,10 @@ entries until the first that is none, and stale ones behind it would come back t
 Each operation may be killed and run again.
 """
 
+import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,13 +20,18 @@ from shmq.errors import StoreError
 from shmq.jit import entry
 from shmq.memory.block import zero
 from shmq.memory.endian import load_i32, load_i64
+from shmq.store.data_ranges import data_ranges
 from shmq.store.position import NONE
 from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, is_message
-from shmq.store.segment import Segment, file_name, list_starts, remove_empty_last
+from shmq.store.segment import Segment, Sequence, file_name, list_sequence, remove_empty_last
 from shmq.store.store_files import sync_directory
 
 _FILES_SCANNED: Final = 3
 """Only the newest files can hold what was not yet on disk; RocketMQ scans as many."""
+_TOPIC_NAME: Final = re.compile(r"[%|a-zA-Z0-9_-]+")
+"""What clients may call a topic. Brokers and clusters have topics of their name, whatever it is."""
+_ANYWHERE: Final = (1 << 63) - 1
+_QUEUE_ID_MAX: Final = (1 << 31) - 1
 
 
 class Extent(NamedTuple):
@@ -53,24 +60,36 @@ class QueueDirectory:
         Raises:
             StoreError: a file is foreign, of another size, or missing in the middle.
         """
-        return list_starts(self.path, self._file_bytes)
+        return self.sequence().starts
 
-    def recover(self) -> Extent:
-        """Find how far the queue reaches, and remove what lies behind its first entry that is none.
+    def sequence(self) -> Sequence:
+        """What lies there.
+
+        Raises:
+            StoreError: as `starts`.
+        """
+        return list_sequence(self.path, self._file_bytes)
+
+    def recover(self, log_end: int = _ANYWHERE) -> Extent:
+        """Find how far the queue reaches, and remove what lies behind its first entry that cannot be one.
+
+        Args:
+            log_end: where the files of the log end: no record lies behind.
 
         Raises:
             StoreError: a file is foreign, of another size, or missing in the middle.
         """
-        remove_empty_last(self.path)
-        starts = self.starts()
+        sequence = self.sequence()
+        remove_empty_last(sequence)
+        starts = sequence.starts
         for start in starts[-_FILES_SCANNED:]:
             with closing(self._open(start, writable=False)) as segment:
-                count = count_entries(segment.address, self._entries)
+                count = count_entries(segment.address, self._entries, log_end)
             if count < self._entries:
-                return self._cut(start, count)
+                return self._cut(starts, start, count)
         if not starts:
             return Extent(0, 0)
-        return self._extent(starts[-1] // SIZE + self._entries)
+        return self._extent(starts, starts[-1] // SIZE + self._entries)
 
     def truncate(self, position: int) -> Extent:
         """Remove the entries of records at and behind a position of the log."""
@@ -79,9 +98,12 @@ class QueueDirectory:
             with closing(self._open(start, writable=False)) as segment:
                 count = count_below(segment.address, self._entries, position)
             if count > 0:
-                return self._cut(start, count)
+                return self._cut(starts, start, count)
             self._unlink(start)
-        return Extent(starts[0] // SIZE if starts else 0, 0)
+        if not starts:
+            return Extent(0, 0)
+        sync_directory(self.path)
+        return Extent(starts[0] // SIZE, 0)
 
     def find_min(self, max_offset: int, position: int) -> int:
         """The queue offset of the first message at or behind a position of the log; max_offset without one."""
@@ -111,26 +133,32 @@ class QueueDirectory:
         """Remove the whole queue, newest file first."""
         for start in reversed(self.starts()):
             self._unlink(start)
-        if self.path.exists():
+        try:
             self.path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # what is none of ours stays, and so its directory
+                raise
 
-    def _cut(self, start: int, count: int) -> Extent:
+    def _cut(self, starts: list[int], start: int, count: int) -> Extent:
         """Keep so many entries of the file that begins there, and no file behind it."""
-        for other in reversed(self.starts()):
-            if other > start or (other == start and count == 0):
-                self._unlink(other)
+        kept = [other for other in starts if other < start or (other == start and count > 0)]
+        for other in reversed(starts[len(kept) :]):
+            self._file(other).unlink(missing_ok=True)
+        if len(kept) < len(starts):
+            sync_directory(self.path)
         if count > 0:
             with closing(self._open(start, writable=True)) as segment:
-                dirty = count_until_zeros(segment.address, self._entries) - count
-                if dirty > 0:
-                    zero(segment.address + count * SIZE, dirty * SIZE)
+                stale = list(data_ranges(segment, count * SIZE))
+                for at, size_bytes in stale:
+                    zero(segment.address + at, size_bytes)
+                if stale:
                     os.fdatasync(segment.descriptor)
-        if self.path.exists():
-            sync_directory(self.path)
-        return self._extent(start // SIZE + count)
+        return self._extent(kept, start // SIZE + count)
 
-    def _extent(self, max_offset: int) -> Extent:
-        for start in reversed(self.starts()):
+    def _extent(self, starts: list[int], max_offset: int) -> Extent:
+        for start in reversed(starts):
             count = min(self._entries, max_offset - start // SIZE)
             with closing(self._open(start, writable=False)) as segment:
                 last = last_message(segment.address, count)
@@ -161,23 +189,57 @@ def queue_path(root: Path, topic: bytes, queue_id: int) -> Path:
 
 
 def list_queues(root: Path) -> Iterator[tuple[bytes, int]]:
-    """Topic and queue id of each directory of a queue; what is named otherwise is none of ours."""
-    if not root.exists():
-        return
-    for topic in sorted(root.iterdir()):
-        if topic.is_dir():
-            for queue in sorted(topic.iterdir()):
-                if queue.is_dir() and queue.name.isdecimal():
-                    yield os.fsencode(topic.name), int(queue.name)
+    """Topic and queue id of each directory of a queue; what could be none of ours is passed over.
+
+    Raises:
+        StoreError: a directory cannot be read, or where one belongs lies something else.
+    """
+    for topic in _directories(root, _TOPIC_NAME.fullmatch):
+        queues = [int(queue) for queue in _directories(root / topic, _is_queue_id) if _is_queue_id(queue)]
+        for queue_id in sorted(queues):
+            yield os.fsencode(topic), queue_id
+
+
+def _directories(path: Path, is_ours: Callable[[str], object]) -> list[str]:
+    """The names of the directories in a directory, in order; nothing else there may have a name of ours."""
+    found: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    found.append(entry.name)
+                elif is_ours(entry.name):
+                    raise StoreError(f"{entry.path} is where a directory of queues belongs: move it away")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"cannot list {path}: {error.strerror}") from error
+    return sorted(found)
+
+
+def _is_queue_id(name: str) -> bool:
+    """Whether a name is a queue id as it is written: RocketMQ passes over others too."""
+    return name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) <= _QUEUE_ID_MAX
 
 
 @entry
-def count_entries(entries: int, count: int) -> int:
-    """How many entries there are before the first that is none."""
+def count_entries(entries: int, count: int, log_end: int) -> int:
+    """How many entries there are before the first that cannot be one.
+
+    The records of a queue follow each other in the log. Whatever else lies here, as garbage may that a disk gave for
+    what it lost, is none of them.
+    """
+    behind = 0  # the record before
     for index in range(count):
         entry = entries + index * SIZE
-        if load_i64(entry + POSITION) < 0 or load_i32(entry + RECORD_SIZE) <= 0:
+        position = load_i64(entry + POSITION)
+        size = load_i32(entry + RECORD_SIZE)
+        if position < 0 or size <= 0:
             return index
+        if is_message(size):
+            if position < behind or position > log_end - size:
+                return index
+            behind = position + size
     return count
 
 
@@ -189,17 +251,6 @@ def count_below(entries: int, count: int, position: int) -> int:
         if load_i32(entry + RECORD_SIZE) <= 0 or not 0 <= load_i64(entry + POSITION) < position:
             return index
     return count
-
-
-@entry
-def count_until_zeros(entries: int, count: int) -> int:
-    """How many entries there are before nothing but zeros follows."""
-    while count > 0:
-        entry = entries + (count - 1) * SIZE
-        if load_i64(entry) != 0 or load_i64(entry + 8) != 0 or load_i32(entry + 16) != 0:
-            return count
-        count -= 1
-    return 0
 
 
 @entry

@@ -4,9 +4,14 @@ The log is the truth. It is walked with checksums from a file before which all i
 clean end the last that the queues reach into, else the last that is older than the checkpoint. Its end is where
 no whole record follows. Queues are derived: after an unclean end, what they say of the walked part is dropped
 and written again; after a clean end only what is missing is written. Where a record shows that its queue lacks
-entries of records before the walk, the walk begins again at the first file, and so rebuilds what was lost.
+entries of records before the walk, the walk begins again at the first file, and so rebuilds what was lost; what had
+been on disk for long is then walked without checksums, as a byte that was flipped there long ago ends no log.
 
-Whoever comes here holds the store's lock. The order on disk is
+After a clean end of our own the close mark says what every queue was (`close_mark.py`). Where all still are, the walk
+begins at the last record that any of them knows, and takes no time to speak of.
+
+Whoever comes here holds the store's lock. What nobody can begin with is refused before anything is written
+(`survey.py`). Then the order on disk is
 
     abort marked -> checkpoint set back to where the walk begins -> queues cut -> entries written
     -> log cut -> all synced -> checkpoint set to what is now true -> key index cut (see key_recover.py)
@@ -27,6 +32,8 @@ from shmq.errors import StoreError
 from shmq.jit import Words
 from shmq.memory.block import address_of
 from shmq.store.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
+from shmq.store.close_mark import CloseMark, read_close_mark
+from shmq.store.closed_queues import falls_short, last_record
 from shmq.store.dispatch import Dispatch
 from shmq.store.flush import flush_range
 from shmq.store.key_recover import LogExtent, recover_keys
@@ -38,6 +45,7 @@ from shmq.store.log_scan import (
     NEEDS_QUEUE,
     NEWEST_MS,
     NOTE_WORDS,
+    PAUSED,
     REACHED,
     RECORDS,
     ScanTables,
@@ -47,16 +55,18 @@ from shmq.store.log_scan import (
 )
 from shmq.store.log_tail import cut_log
 from shmq.store.name_table import NameTable
+from shmq.store.pace import Pace, Telling, no_pace
 from shmq.store.position import NONE
-from shmq.store.queue_directory import Extent, QueueDirectory, list_queues, queue_path
+from shmq.store.queue_directory import Extent, QueueDirectory, queue_path
 from shmq.store.queue_files import QueueFiles, sync_files
 from shmq.store.queue_table import QueueTable
 from shmq.store.record import store_timestamp
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths, StoreSizes, mark_open, sync_directory
+from shmq.store.survey import Survey, refuse_more_than, survey
 
-_DISPATCH_BYTES: Final = 256 << 20
-"""So much of the log is dispatched between two lines of progress."""
+_STEP_BYTES: Final = 64 << 20
+"""So much of the log is walked or dispatched between two looks at how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +107,15 @@ class Recovered:
     indexed: int
 
 
-def recover(
+def recover(  # noqa: PLR0913 - the last two only tell
     paths: StorePaths,
     sizes: StoreSizes,
     tables: Tables,
     clean_exit: bool,
     now_ms: int,
     progress: Callable[[str], None],
+    *,
+    pace: Pace = no_pace,
 ) -> Recovered:
     """Bring the store into a state from which everybody can go on.
 
@@ -114,11 +126,12 @@ def recover(
         clean_exit: whether the last owner closed it.
         now_ms: the clock.
         progress: told what goes on, in sentences for an operator.
+        pace: told often how far a long step has come.
 
     Raises:
         StoreError: a file is foreign, missing or of another size, or the disk refuses.
     """
-    return _Recovery(paths, sizes, tables, clean_exit, progress).run(now_ms)
+    return _Recovery(paths, sizes, tables, clean_exit, Telling(progress, pace)).run(now_ms)
 
 
 class _Recovery:
@@ -128,7 +141,7 @@ class _Recovery:
         sizes: StoreSizes,
         tables: Tables,
         clean_exit: bool,
-        progress: Callable[[str], None],
+        telling: Telling,
     ) -> None:
         self._paths = paths
         self._sizes = sizes
@@ -136,27 +149,35 @@ class _Recovery:
         self._queues = tables.queues
         self._delay_levels_ms = tables.delay_levels_ms
         self._clean_exit = clean_exit
-        self._progress = progress
+        self._say, self._pace = telling
         self._log = LogDirectory(paths.commitlog, sizes.commit_log_file_bytes)
         self._starts: list[int] = []
+        self._checked_from = 0
         self._note: Words = np.zeros(NOTE_WORDS, dtype=np.int64)
         self._expected: Words = np.zeros(tables.queues.capacity, dtype=np.int64)
 
     def run(self, now_ms: int) -> Recovered:
-        self._refuse_the_impossible()
+        found = survey(self._paths, self._sizes)
+        refuse_more_than(self._topics.capacity, self._queues.capacity, found)
         mark_open(self._paths)
         self._starts = self._log.repair()
         if not self._starts:
-            return self._begin_anew()
-        self._load_queues()
+            return self._begin_anew(found)
         checkpoint = read_checkpoint(self._paths.checkpoint)
-        begin = self._walk(checkpoint, now_ms)
+        mark = read_close_mark(self._paths.queues_checkpoint) if self._clean_exit else None
+        begin = self._walk_closed(mark, found) if mark is not None else NONE
+        is_as_marked = begin != NONE
+        if not is_as_marked:
+            self._load_queues(found)
+            begin = self._walk(
+                checkpoint, now_ms, mark is not None and falls_short(mark, self._topics, self._queues)
+            )
         end = int(self._note[REACHED])
         self._cut_queues(end)
         self._dispatch(begin, end)
         set_aside = cut_log(self._log, end, self._paths.quarantine)
         self._sync_log(begin, end)
-        self._finish_queues()
+        self._finish_queues(len(mark.queues) if mark is not None and is_as_marked else 0)
         store_ms = int(self._note[NEWEST_MS])
         last_record = max(int(self._note[LAST_RECORD]), 0)
         self._write_checkpoint(
@@ -171,59 +192,79 @@ class _Recovery:
         records = int(self._note[RECORDS])
         return Recovered(self._starts[0], end, store_ms, begin, records, tuple(set_aside), indexed)
 
-    def _refuse_the_impossible(self) -> None:
-        """Raise on a sequence that nobody can use, before anything is written."""
-        self._log.starts()
-        for topic, queue_id in list_queues(self._paths.consumequeue):
-            self._directory(topic, queue_id).starts()
-
-    def _begin_anew(self) -> Recovered:
+    def _begin_anew(self, found: Survey) -> Recovered:
         """Without a log nothing that the queues say is true."""
-        for topic, queue_id in list(list_queues(self._paths.consumequeue)):
-            self._progress(f"removing the queue {topic.decode(errors='replace')} {queue_id}: there is no log")
+        for topic, queue_id in found.queues:
+            self._say(f"removing the queue {topic.decode(errors='replace')} {queue_id}: there is no log")
             self._directory(topic, queue_id).remove()
         self._write_checkpoint(Checkpoint())
         return Recovered(0, 0, 0, 0, 0, (), self._recover_keys(Checkpoint(), 0, 0))
 
-    def _load_queues(self) -> None:
-        for topic, queue_id in list_queues(self._paths.consumequeue):
-            self._set_extent(self._add_queue(topic, queue_id), self._directory(topic, queue_id).recover())
-        self._progress(f"found {self._queues.count} queues and {len(self._starts)} files of the log")
+    def _load_queues(self, found: Survey) -> None:
+        log_end = self._starts[-1] + self._log.file_bytes
+        for number, queue in enumerate(found.queues):
+            self._set_extent(self._add_queue(*queue), self._directory(*queue).recover(log_end))
+            self._pace("looking at the queues", number + 1, len(found.queues), "queues")
+        self._say(f"found {self._queues.count} queues and {len(self._starts)} files of the log")
 
-    def _walk(self, checkpoint: Checkpoint, now_ms: int) -> int:
+    def _walk_closed(self, mark: CloseMark, found: Survey) -> int:
+        """Walk from the last record on that any queue knows; NONE where the queues are not what the mark says."""
+        if mark.log_begin != self._starts[0] or any(each.empty_last for each in found.queues.values()):
+            return NONE
+        files = {queue: each.starts for queue, each in found.queues.items()}
+        queue_bytes = self._sizes.consume_queue_file_bytes
+        position = last_record(mark, files, self._paths.consumequeue, queue_bytes)
+        if self._file_of(position) not in self._starts:
+            return NONE
+        for queue in mark.queues:
+            slot = self._add_queue(queue.topic, queue.queue_id)
+            self._set_extent(slot, Extent(queue.max_offset, queue.end_position))
+            self._queues.min[slot] = queue.min_offset
+        self._checked_from = position
+        is_whole = self._walk_from(position, max(queue.end_position for queue in mark.queues))
+        return position if is_whole and self._note[LAST_RECORD] != NONE else NONE
+
+    def _walk(self, checkpoint: Checkpoint, now_ms: int, is_short: bool) -> int:
         """Find the end of the log; return from where on queues must be made to agree with it."""
-        begin = self._choose_start(checkpoint.believed(now_ms, now_ms))
+        reached = int(self._queues.end_position[: self._queues.count].max(initial=0))
+        begin, self._checked_from = self._choose_start(checkpoint.believed(now_ms, now_ms), reached)
+        first = self._starts[0]
+        if is_short:
+            self._say("a queue has lost entries since the store was closed: walking the whole log")
+            begin = first
         while True:
             self._set_back(checkpoint, begin)
-            is_whole = self._walk_from(begin)
+            is_whole = self._walk_from(begin, reached)
             newest_ms = int(self._note[NEWEST_MS])
-            if begin == self._starts[0]:
+            is_believed = self._clean_exit or checkpoint.believed(newest_ms, now_ms) == checkpoint
+            if not is_believed and self._checked_from > first:
+                self._say("the checkpoint is newer than the log: walking the whole log")
+                self._checked_from = first
+            elif is_whole or begin == first:
                 return begin
-            if not is_whole:
-                self._progress("entries of a queue are missing: walking the whole log")
-            elif not self._clean_exit and checkpoint.believed(newest_ms, now_ms) != checkpoint:
-                self._progress("the checkpoint is newer than the log: walking the whole log")
             else:
-                return begin
-            begin = self._starts[0]
+                self._say("entries of a queue are missing: walking the whole log")
+            begin = first
 
-    def _choose_start(self, checkpoint: Checkpoint) -> int:
-        """The last file before which log and queues are known to be on disk; the first if none is."""
-        reached = int(self._queues.end_position[: self._queues.count].max(initial=0))
-        if reached == 0:
-            return self._starts[0]
+    def _choose_start(self, checkpoint: Checkpoint, reached: int) -> tuple[int, int]:
+        """Where to begin, and from where on to look at checksums.
+
+        The latter is the last file before which the log is known to be on disk, the first if none is. Where the queues
+        are on disk up to there as well, the walk begins there.
+        """
         for start in reversed(self._starts[1:]):
             first_ms = self._first_timestamp_ms(start)
             if first_ms == 0:
                 continue
-            if start <= reached if self._clean_exit else first_ms <= checkpoint.safe_timestamp_ms:
-                return start
-        return self._starts[0]
+            is_vouched_for = reached == 0 or start <= reached
+            if is_vouched_for if self._clean_exit else first_ms <= checkpoint.safe_timestamp_ms:
+                return (start if reached else self._starts[0]), start
+        return self._starts[0], self._starts[0]
 
     def _first_timestamp_ms(self, start: int) -> int:
         """The store time of a file's first record; 0 without one."""
         with closing(self._log.open(start, writable=False)) as segment:
-            if verify_at(segment.address, segment.size_bytes, start) <= 0:
+            if verify_at(segment.address, segment.size_bytes, start, check_crc=True) <= 0:
                 return 0
             return store_timestamp(segment.address)
 
@@ -237,16 +278,25 @@ class _Recovery:
         if not self._clean_exit:
             self._cut_queues(begin)
 
-    def _walk_from(self, begin: int) -> bool:
-        """Walk to the end of the log; False where a queue lacks entries of records before."""
+    def _walk_from(self, begin: int, reached: int) -> bool:
+        """Walk to the end of the log; False where a queue lacks entries of records before.
+
+        Args:
+            begin: a file's first byte, or a record's.
+            reached: where the log probably ends, to tell how long it takes.
+        """
+        self._say(f"checking the log from position {begin} on")
         self._note[:] = 0
         self._note[LAST_RECORD] = NONE
         self._expected[:] = self._queues.max
-        for start in self._starts[self._starts.index(begin) :]:
-            self._progress(f"checking the log from position {start} on")
-            self._note[REACHED] = start
+        total_bytes = max(reached, self._starts[-1]) - begin
+        for start in self._starts[self._starts.index(self._file_of(begin)) :]:
+            self._note[REACHED] = max(start, begin)
             with closing(self._log.open(start, writable=False)) as segment:
-                status = self._walk_file(segment, may_miss=begin == self._starts[0])
+                status = PAUSED
+                while status == PAUSED:
+                    self._pace("checking the log", int(self._note[REACHED]) - begin, total_bytes, "bytes")
+                    status = self._walk_file(segment, may_miss=begin == self._starts[0])
             if status == MISSES_ENTRIES:
                 return False
             if status == INVALID:
@@ -260,9 +310,11 @@ class _Recovery:
             expected=address_of(self._expected),
             note=address_of(self._note),
             may_miss=int(may_miss),
+            checked_from=self._checked_from,
         )
+        pause_at = int(self._note[REACHED]) + _STEP_BYTES
         while True:
-            status = walk_file(tables, segment.address, segment.start, segment.size_bytes)
+            status = walk_file(tables, segment.address, segment.start, segment.size_bytes, pause_at)
             if status != NEEDS_QUEUE:
                 return status
             self._add_queue(*needed_queue(segment.address + int(self._note[REACHED]) - segment.start))
@@ -280,13 +332,14 @@ class _Recovery:
         files = QueueFiles(self._paths.consumequeue, sizes.consume_queue_file_bytes, self._queues.capacity)
         reader = LogReader(self._paths.commitlog, sizes.commit_log_file_bytes)
         dispatch = Dispatch(self._topics, self._queues, reader, files, self._delay_levels_ms, self._add_queue)
+        reached = begin
         with closing(files), closing(reader):
-            while begin < end:
-                result = dispatch.step(begin, end, _DISPATCH_BYTES)
-                if result.problem or result.reached == begin:
-                    raise StoreError(f"cannot dispatch from position {begin}: {result.problem or 'stuck'}")
-                begin = result.reached
-                self._progress(f"dispatched the log up to position {begin}")
+            while reached < end:
+                result = dispatch.step(reached, end, _STEP_BYTES)
+                if result.problem or result.reached == reached:
+                    raise StoreError(f"cannot dispatch from position {reached}: {result.problem or 'stuck'}")
+                reached = result.reached
+                self._pace("writing the queues", reached - begin, end - begin, "bytes")
         dirty = files.take_dirty()
         try:
             sync_files(dirty)
@@ -301,19 +354,19 @@ class _Recovery:
                 with closing(self._log.open(start, writable=False)) as segment:
                     flush_range([segment], begin, end)
 
-    def _finish_queues(self) -> None:
-        """Derive what is left: the first message still there, and the offset of the next."""
-        for slot in range(self._queues.count):
+    def _finish_queues(self, known: int) -> None:
+        """Derive what is left: the first message still there, but of the first `known` slots, and the next offset."""
+        for slot in range(known, self._queues.count):
             topic_id, queue_id = self._queues.topic_and_queue(slot)
             directory = self._directory(self._topics.name(topic_id), queue_id)
             self._queues.min[slot] = directory.find_min(int(self._queues.max[slot]), self._starts[0])
-            self._queues.next[slot] = self._queues.max[slot]
+        self._queues.next[:] = self._queues.max
 
     def _recover_keys(self, checkpoint: Checkpoint, begin: int, end: int) -> int:
         with closing(LogReader(self._paths.commitlog, self._sizes.commit_log_file_bytes)) as reader:
             log = LogExtent(reader, begin, end)
             return recover_keys(
-                self._paths, self._sizes.key_index, log, checkpoint, self._clean_exit, self._progress
+                self._paths, self._sizes.key_index, log, checkpoint, self._clean_exit, self._say
             )
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -326,6 +379,10 @@ class _Recovery:
     def _set_extent(self, slot: int, extent: Extent) -> None:
         self._queues.max[slot] = extent.max_offset
         self._queues.end_position[slot] = extent.end_position
+
+    def _file_of(self, position: int) -> int:
+        """Where the file begins that holds a position."""
+        return position // self._log.file_bytes * self._log.file_bytes
 
     def _directory(self, topic: bytes, queue_id: int) -> QueueDirectory:
         path = queue_path(self._paths.consumequeue, topic, queue_id)

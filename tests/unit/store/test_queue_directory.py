@@ -131,11 +131,16 @@ def test_a_queue_is_removed_with_its_directory(folder):
 
 
 def test_queues_are_listed_by_topic_and_number(tmp_path):
-    for name in ("T/0", "T/10", "T/x", "%RETRY%g/1"):
+    for name in ("T/0", "T/10", "T/x", "T/007", "T/-1", "T/٣", f"T/{1 << 31}", "%RETRY%g/1", "my.host/2"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "T" / "7").write_bytes(b"")
-    (tmp_path / "file").write_bytes(b"")
-    assert sorted(list_queues(tmp_path)) == [(b"%RETRY%g", 1), (b"T", 0), (b"T", 10)]
+    (tmp_path / "T" / "notes").write_bytes(b"")
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    assert sorted(list_queues(tmp_path)) == [
+        (b"%RETRY%g", 1),
+        (b"T", 0),
+        (b"T", 10),
+        (b"my.host", 2),
+    ]
     assert list(list_queues(tmp_path / "none")) == []
 
 
@@ -143,3 +148,11 @@ def test_queues_are_listed_by_topic_and_number(tmp_path):
 def test_a_topic_that_is_no_name_has_no_path(tmp_path, topic):
     with pytest.raises(StoreError):
         queue_path(tmp_path, topic, 0)
+
+
+@pytest.mark.parametrize("name", ["T/7", "file"])
+def test_a_file_where_a_directory_belongs_is_refused(tmp_path, name):
+    (tmp_path / "T").mkdir()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(StoreError, match=f"{name} is where a directory of queues belongs"):
+        list(list_queues(tmp_path))
