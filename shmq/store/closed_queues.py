@@ -78,7 +78,7 @@ def _last_record(queue: ClosedQueue, starts: Sequence[int], root: Path, file_byt
     start = (end_bytes - SIZE) // file_bytes * file_bytes
     if queue.max_offset < 1 or starts[-1] != start or starts[0] > queue.min_offset * SIZE:
         return NONE
-    path = queue_path(root, queue.topic, queue.queue_id) / file_name(start)
+    path = f"{root}/{os.fsdecode(queue.topic)}/{queue.queue_id}/{file_name(start)}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

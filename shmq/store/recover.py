@@ -29,8 +29,6 @@ from typing import Final
 import numpy as np
 
 from shmq.errors import StoreError
-from shmq.jit import Words
-from shmq.memory.block import address_of
 from shmq.store.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
 from shmq.store.close_mark import CloseMark, read_close_mark
 from shmq.store.closed_queues import falls_short, last_record
@@ -38,35 +36,18 @@ from shmq.store.dispatch import Dispatch
 from shmq.store.flush import flush_range
 from shmq.store.key_recover import LogExtent, recover_keys
 from shmq.store.log import LogDirectory, LogReader
-from shmq.store.log_scan import (
-    INVALID,
-    LAST_RECORD,
-    MISSES_ENTRIES,
-    NEEDS_QUEUE,
-    NEWEST_MS,
-    NOTE_WORDS,
-    PAUSED,
-    REACHED,
-    RECORDS,
-    ScanTables,
-    needed_queue,
-    verify_at,
-    walk_file,
-)
 from shmq.store.log_tail import cut_log
+from shmq.store.log_walk import STEP_BYTES, LogWalk
 from shmq.store.name_table import NameTable
 from shmq.store.pace import Pace, Telling, no_pace
 from shmq.store.position import NONE
 from shmq.store.queue_directory import Extent, QueueDirectory, queue_path
 from shmq.store.queue_files import QueueFiles, sync_files
 from shmq.store.queue_table import QueueTable
-from shmq.store.record import store_timestamp
-from shmq.store.segment import Segment
-from shmq.store.store_files import StorePaths, StoreSizes, mark_open, sync_directory
+from shmq.store.store_files import StorePaths, StoreSizes, mark_open
 from shmq.store.survey import Survey, refuse_more_than, survey
 
-_STEP_BYTES: Final = 64 << 20
-"""So much of the log is walked or dispatched between two looks at how far it is."""
+_ANYWHERE: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +125,7 @@ class _Recovery:
         telling: Telling,
     ) -> None:
         self._paths = paths
+        self._queue_root = paths.consumequeue
         self._sizes = sizes
         self._topics = tables.topics
         self._queues = tables.queues
@@ -151,35 +133,33 @@ class _Recovery:
         self._clean_exit = clean_exit
         self._say, self._pace = telling
         self._log = LogDirectory(paths.commitlog, sizes.commit_log_file_bytes)
+        self._walk = LogWalk(self._log, tables.topics, tables.queues, telling)
         self._starts: list[int] = []
-        self._checked_from = 0
-        self._note: Words = np.zeros(NOTE_WORDS, dtype=np.int64)
-        self._expected: Words = np.zeros(tables.queues.capacity, dtype=np.int64)
+        self._topic_ids: dict[bytes, int] = {}
+        self._are_queues_changed = False
 
     def run(self, now_ms: int) -> Recovered:
         found = survey(self._paths, self._sizes)
         refuse_more_than(self._topics.capacity, self._queues.capacity, found)
         mark_open(self._paths)
-        self._starts = self._log.repair()
+        self._starts = self._walk.starts = self._log.repair()
         if not self._starts:
             return self._begin_anew(found)
         checkpoint = read_checkpoint(self._paths.checkpoint)
         mark = read_close_mark(self._paths.queues_checkpoint) if self._clean_exit else None
         begin = self._walk_closed(mark, found) if mark is not None else NONE
-        is_as_marked = begin != NONE
-        if not is_as_marked:
-            self._load_queues(found)
-            begin = self._walk(
-                checkpoint, now_ms, mark is not None and falls_short(mark, self._topics, self._queues)
-            )
-        end = int(self._note[REACHED])
+        known = len(mark.queues) if mark is not None and begin != NONE else 0
+        if begin == NONE:
+            begin = self._walk_all(checkpoint, now_ms, found, mark)
+        end = self._walk.end
         self._cut_queues(end)
         self._dispatch(begin, end)
+        self._sync_queues()
         set_aside = cut_log(self._log, end, self._paths.quarantine)
         self._sync_log(begin, end)
-        self._finish_queues(len(mark.queues) if mark is not None and is_as_marked else 0)
-        store_ms = int(self._note[NEWEST_MS])
-        last_record = max(int(self._note[LAST_RECORD]), 0)
+        self._finish_queues(known)
+        store_ms = self._walk.newest_ms
+        last_record = max(self._walk.last_record, 0)
         self._write_checkpoint(
             replace(
                 checkpoint,
@@ -189,7 +169,7 @@ class _Recovery:
             )
         )
         indexed = self._recover_keys(checkpoint, self._starts[0], end)
-        records = int(self._note[RECORDS])
+        records = self._walk.records
         return Recovered(self._starts[0], end, store_ms, begin, records, tuple(set_aside), indexed)
 
     def _begin_anew(self, found: Survey) -> Recovered:
@@ -200,10 +180,13 @@ class _Recovery:
         self._write_checkpoint(Checkpoint())
         return Recovered(0, 0, 0, 0, 0, (), self._recover_keys(Checkpoint(), 0, 0))
 
-    def _load_queues(self, found: Survey) -> None:
+    def _load_queues(self, found: Survey, below: int) -> None:
+        """Find how far the queues reach, without entries of records at and behind a position."""
         log_end = self._starts[-1] + self._log.file_bytes
-        for number, queue in enumerate(found.queues):
-            self._set_extent(self._add_queue(*queue), self._directory(*queue).recover(log_end))
+        self._are_queues_changed = True
+        for number, (queue, files) in enumerate(found.queues.items()):
+            extent = self._directory(*queue).recover(log_end, below, files)
+            self._set_extent(self._add_queue(*queue), extent)
             self._pace("looking at the queues", number + 1, len(found.queues), "queues")
         self._say(f"found {self._queues.count} queues and {len(self._starts)} files of the log")
 
@@ -214,110 +197,64 @@ class _Recovery:
         files = {queue: each.starts for queue, each in found.queues.items()}
         queue_bytes = self._sizes.consume_queue_file_bytes
         position = last_record(mark, files, self._paths.consumequeue, queue_bytes)
-        if self._file_of(position) not in self._starts:
+        if self._walk.file_of(position) not in self._starts:
             return NONE
         for queue in mark.queues:
             slot = self._add_queue(queue.topic, queue.queue_id)
             self._set_extent(slot, Extent(queue.max_offset, queue.end_position))
             self._queues.min[slot] = queue.min_offset
-        self._checked_from = position
-        is_whole = self._walk_from(position, max(queue.end_position for queue in mark.queues))
-        return position if is_whole and self._note[LAST_RECORD] != NONE else NONE
+        self._walk.checked_from = position
+        is_whole = self._walk.go(position)
+        return position if is_whole and self._walk.last_record != NONE else NONE
 
-    def _walk(self, checkpoint: Checkpoint, now_ms: int, is_short: bool) -> int:
+    def _walk_all(self, checkpoint: Checkpoint, now_ms: int, found: Survey, mark: CloseMark | None) -> int:
         """Find the end of the log; return from where on queues must be made to agree with it."""
-        reached = int(self._queues.end_position[: self._queues.count].max(initial=0))
-        begin, self._checked_from = self._choose_start(checkpoint.believed(now_ms, now_ms), reached)
         first = self._starts[0]
-        if is_short:
+        begin = self._choose_start(checkpoint, now_ms, found)
+        if mark is not None and falls_short(mark, self._topics, self._queues):
             self._say("a queue has lost entries since the store was closed: walking the whole log")
             begin = first
         while True:
             self._set_back(checkpoint, begin)
-            is_whole = self._walk_from(begin, reached)
-            newest_ms = int(self._note[NEWEST_MS])
+            is_whole = self._walk.go(begin)
+            newest_ms = self._walk.newest_ms
             is_believed = self._clean_exit or checkpoint.believed(newest_ms, now_ms) == checkpoint
-            if not is_believed and self._checked_from > first:
+            if not is_believed and self._walk.checked_from > first:
                 self._say("the checkpoint is newer than the log: walking the whole log")
-                self._checked_from = first
+                self._walk.checked_from = first
             elif is_whole or begin == first:
                 return begin
             else:
                 self._say("entries of a queue are missing: walking the whole log")
             begin = first
 
-    def _choose_start(self, checkpoint: Checkpoint, reached: int) -> tuple[int, int]:
-        """Where to begin, and from where on to look at checksums.
+    def _choose_start(self, checkpoint: Checkpoint, now_ms: int, found: Survey) -> int:
+        """Load the queues; return where to begin, the first file where no queue has anything.
 
-        The latter is the last file before which the log is known to be on disk, the first if none is. Where the queues
-        are on disk up to there as well, the walk begins there.
+        Checksums are looked at from the last file on before which all of the log is known to be on disk.
         """
-        for start in reversed(self._starts[1:]):
-            first_ms = self._first_timestamp_ms(start)
-            if first_ms == 0:
-                continue
-            is_vouched_for = reached == 0 or start <= reached
-            if is_vouched_for if self._clean_exit else first_ms <= checkpoint.safe_timestamp_ms:
-                return (start if reached else self._starts[0]), start
-        return self._starts[0], self._starts[0]
-
-    def _first_timestamp_ms(self, start: int) -> int:
-        """The store time of a file's first record; 0 without one."""
-        with closing(self._log.open(start, writable=False)) as segment:
-            if verify_at(segment.address, segment.size_bytes, start, check_crc=True) <= 0:
-                return 0
-            return store_timestamp(segment.address)
+        if self._clean_exit:
+            self._load_queues(found, _ANYWHERE)
+            reached = int(self._queues.end_position[: self._queues.count].max(initial=0))
+            self._walk.checked_from = self._walk.last_start(
+                lambda start, _ms: reached == 0 or start <= reached
+            )
+        else:
+            safe_ms = checkpoint.believed(now_ms, now_ms).safe_timestamp_ms
+            self._walk.checked_from = self._walk.last_start(lambda _start, first_ms: first_ms <= safe_ms)
+            self._set_back(checkpoint, self._walk.checked_from)
+            self._load_queues(found, self._walk.checked_from)
+        return self._walk.checked_from if self._queues.end_position.any() else self._starts[0]
 
     def _set_back(self, checkpoint: Checkpoint, begin: int) -> None:
         """Prepare for a walk: should it be killed, the next must not begin later."""
         is_first = begin == self._starts[0]
-        limit_ms = 0 if is_first else self._first_timestamp_ms(begin)
+        limit_ms = 0 if is_first else self._walk.first_timestamp_ms(begin)
         self._write_checkpoint(
             replace(checkpoint, queues_timestamp_ms=max(0, min(checkpoint.queues_timestamp_ms, limit_ms)))
         )
         if not self._clean_exit:
             self._cut_queues(begin)
-
-    def _walk_from(self, begin: int, reached: int) -> bool:
-        """Walk to the end of the log; False where a queue lacks entries of records before.
-
-        Args:
-            begin: a file's first byte, or a record's.
-            reached: where the log probably ends, to tell how long it takes.
-        """
-        self._say(f"checking the log from position {begin} on")
-        self._note[:] = 0
-        self._note[LAST_RECORD] = NONE
-        self._expected[:] = self._queues.max
-        total_bytes = max(reached, self._starts[-1]) - begin
-        for start in self._starts[self._starts.index(self._file_of(begin)) :]:
-            self._note[REACHED] = max(start, begin)
-            with closing(self._log.open(start, writable=False)) as segment:
-                status = PAUSED
-                while status == PAUSED:
-                    self._pace("checking the log", int(self._note[REACHED]) - begin, total_bytes, "bytes")
-                    status = self._walk_file(segment, may_miss=begin == self._starts[0])
-            if status == MISSES_ENTRIES:
-                return False
-            if status == INVALID:
-                break
-        return True
-
-    def _walk_file(self, segment: Segment, may_miss: bool) -> int:
-        tables = ScanTables(
-            topics=self._topics.address,
-            queues=self._queues.address,
-            expected=address_of(self._expected),
-            note=address_of(self._note),
-            may_miss=int(may_miss),
-            checked_from=self._checked_from,
-        )
-        pause_at = int(self._note[REACHED]) + _STEP_BYTES
-        while True:
-            status = walk_file(tables, segment.address, segment.start, segment.size_bytes, pause_at)
-            if status != NEEDS_QUEUE:
-                return status
-            self._add_queue(*needed_queue(segment.address + int(self._note[REACHED]) - segment.start))
 
     def _cut_queues(self, position: int) -> None:
         """Drop entries of records at and behind a position."""
@@ -335,18 +272,20 @@ class _Recovery:
         reached = begin
         with closing(files), closing(reader):
             while reached < end:
-                result = dispatch.step(reached, end, _STEP_BYTES)
+                result = dispatch.step(reached, end, STEP_BYTES)
                 if result.problem or result.reached == reached:
                     raise StoreError(f"cannot dispatch from position {reached}: {result.problem or 'stuck'}")
                 reached = result.reached
                 self._pace("writing the queues", reached - begin, end - begin, "bytes")
-        dirty = files.take_dirty()
-        try:
-            sync_files(dirty)
-            for directory in {ancestor for path in dirty for ancestor in list(path.parents)[:4]}:
-                sync_directory(directory)
-        except OSError as error:
-            raise StoreError(f"cannot sync the queues: {error}") from error
+        self._are_queues_changed |= bool(files.take_dirty())
+
+    def _sync_queues(self) -> None:
+        """Make the queues durable, all at once: a disk may take milliseconds for each that it is asked for."""
+        if self._are_queues_changed:
+            try:
+                sync_files([self._paths.consumequeue])
+            except OSError as error:
+                raise StoreError(f"cannot sync the queues: {error}") from error
 
     def _sync_log(self, begin: int, end: int) -> None:
         for start in self._log.starts():
@@ -360,6 +299,7 @@ class _Recovery:
             topic_id, queue_id = self._queues.topic_and_queue(slot)
             directory = self._directory(self._topics.name(topic_id), queue_id)
             self._queues.min[slot] = directory.find_min(int(self._queues.max[slot]), self._starts[0])
+            self._pace("looking at the queues", slot + 1, self._queues.count, "queues")
         self._queues.next[:] = self._queues.max
 
     def _recover_keys(self, checkpoint: Checkpoint, begin: int, end: int) -> int:
@@ -374,16 +314,15 @@ class _Recovery:
             file.write(checkpoint)
 
     def _add_queue(self, topic: bytes, queue_id: int) -> int:
-        return self._queues.add(self._topics.add(topic), queue_id)
+        topic_id = self._topic_ids.get(topic, NONE)
+        if topic_id == NONE:
+            topic_id = self._topic_ids[topic] = self._topics.add(topic)
+        return self._queues.add(topic_id, queue_id)
 
     def _set_extent(self, slot: int, extent: Extent) -> None:
         self._queues.max[slot] = extent.max_offset
         self._queues.end_position[slot] = extent.end_position
 
-    def _file_of(self, position: int) -> int:
-        """Where the file begins that holds a position."""
-        return position // self._log.file_bytes * self._log.file_bytes
-
     def _directory(self, topic: bytes, queue_id: int) -> QueueDirectory:
-        path = queue_path(self._paths.consumequeue, topic, queue_id)
+        path = queue_path(self._queue_root, topic, queue_id)
         return QueueDirectory(path, self._sizes.consume_queue_file_bytes)

@@ -160,28 +160,27 @@ def list_sequence(directory: Path, file_bytes: int) -> Sequence:
             the name of one; the message names the path, and what to do.
     """
     starts: list[int] = []
-    names = _listed(directory)
-    for name in names:
-        path = directory / name
-        found_bytes = _size_of(path)
-        if found_bytes == 0 and name == names[-1]:
-            return Sequence(starts, path)
+    entries = [entry for entry in _scan(directory) if not entry.is_dir() or _is_name(entry.name)]
+    for entry in entries:
+        found_bytes = _size_of(entry)
+        if found_bytes == 0 and entry == entries[-1]:
+            return Sequence(starts, Path(entry.path))
         if found_bytes != file_bytes:
             raise StoreError(
-                f"{path} has {found_bytes} bytes where {file_bytes} are configured: move it away, or configure the "
-                "size that this store was made with"
+                f"{entry.path} has {found_bytes} bytes where {file_bytes} are configured: move it away, or configure "
+                "the size that this store was made with"
             )
-        if not _is_name(name):
+        if not _is_name(entry.name):
             raise StoreError(
-                f"{path} does not belong here: its name is not {NAME_DIGITS} digits; move it away"
+                f"{entry.path} does not belong here: its name is not {NAME_DIGITS} digits; move it away"
             )
-        start = int(name)
+        start = int(entry.name)
         if start % file_bytes != 0:
-            raise StoreError(f"{path} does not begin at a multiple of {file_bytes} bytes: move it away")
+            raise StoreError(f"{entry.path} does not begin at a multiple of {file_bytes} bytes: move it away")
         if starts and start != starts[-1] + file_bytes:
             raise StoreError(
-                f"{directory / file_name(starts[-1] + file_bytes)} is missing before {path}: put it back, or move "
-                "away either all files before it or all behind it, which gives up what they hold"
+                f"{directory / file_name(starts[-1] + file_bytes)} is missing before {entry.path}: put it back, or "
+                "move away either all files before it or all behind it, which gives up what they hold"
             )
         starts.append(start)
     return Sequence(starts)
@@ -193,7 +192,7 @@ def list_files(directory: Path) -> list[Path]:
     Raises:
         StoreError: it cannot be read.
     """
-    return [directory / name for name, is_directory in _scan(directory) if not is_directory]
+    return [Path(entry.path) for entry in _scan(directory) if not entry.is_dir()]
 
 
 def remove_empty_last(sequence: Sequence) -> None:
@@ -203,37 +202,32 @@ def remove_empty_last(sequence: Sequence) -> None:
         sync_directory(sequence.empty_last.parent)
 
 
-def _scan(directory: Path) -> list[tuple[str, bool]]:
-    """The names in a directory, in order, and whether each is a directory's."""
+def _scan(directory: Path) -> list[os.DirEntry[str]]:
+    """What lies in a directory, by name."""
     try:
         with os.scandir(directory) as entries:
-            return sorted((entry.name, entry.is_dir()) for entry in entries)
+            return sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StoreError(f"cannot list {directory}: {error.strerror}") from error
 
 
-def _listed(directory: Path) -> list[str]:
-    """What counts in a sequence: files, and whatever has the name of one."""
-    return [name for name, is_directory in _scan(directory) if not is_directory or _is_name(name)]
-
-
 def _is_name(name: str) -> bool:
     return len(name) == NAME_DIGITS and name.isascii() and name.isdecimal()
 
 
-def _size_of(path: Path) -> int:
+def _size_of(entry: os.DirEntry[str]) -> int:
     """The size of a regular file that this user may read and write."""
     try:
-        found = path.stat()
+        found = entry.stat()
     except OSError as error:
-        what = "a symbolic link to nothing" if path.is_symlink() else f"not to be read ({error.strerror})"
-        raise StoreError(f"{path} is {what}: put right what it should be, or remove it") from error
+        what = "a symbolic link to nothing" if entry.is_symlink() else f"not to be read ({error.strerror})"
+        raise StoreError(f"{entry.path} is {what}: put right what it should be, or remove it") from error
     if not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"{path} is no file, though a file belongs there: move it away")
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise StoreError(f"{path} must be readable and writable to this user: change its owner or mode")
+        raise StoreError(f"{entry.path} is no file, though a file belongs there: move it away")
+    if not os.access(entry.path, os.R_OK | os.W_OK):
+        raise StoreError(f"{entry.path} must be readable and writable to this user: change its owner or mode")
     return found.st_size
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from shmq.errors import StoreError
 from shmq.store.log import LogDirectory
 from shmq.store.log_scan import verify_at
-from shmq.store.queue_directory import QueueDirectory, list_queues, queue_path
+from shmq.store.queue_directory import list_queues, queue_path
 from shmq.store.record import BLANK
-from shmq.store.segment import Sequence
+from shmq.store.segment import Sequence, list_sequence
 from shmq.store.store_files import StorePaths, StoreSizes
 
 
@@ -37,11 +37,10 @@ def survey(paths: StorePaths, sizes: StoreSizes) -> Survey:
     """
     log = LogDirectory(paths.commitlog, sizes.commit_log_file_bytes)
     files = log.sequence()
+    root = paths.consumequeue
     queues = {
-        queue: QueueDirectory(
-            queue_path(paths.consumequeue, *queue), sizes.consume_queue_file_bytes
-        ).sequence()
-        for queue in list_queues(paths.consumequeue)
+        queue: list_sequence(queue_path(root, *queue), sizes.consume_queue_file_bytes)
+        for queue in list_queues(root)
     }
     _refuse_a_log_without_beginning(log, files.starts)
     return Survey(files, queues)
