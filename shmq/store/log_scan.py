@@ -24,6 +24,7 @@ END_OF_FILE: Final = 0
 INVALID: Final = 1
 NEEDS_QUEUE: Final = 2
 MISSES_ENTRIES: Final = 3
+PAUSED: Final = 4
 
 # Words of the note that walk_file() takes up and leaves.
 REACHED: Final = 0
@@ -42,6 +43,8 @@ class ScanTables(NamedTuple):
         expected: by slot, the queue offset of the next record.
         note: the words of the note.
         may_miss: 1 where a queue offset beyond what is expected is taken as it is.
+        checked_from: records below this position were on disk before, and their checksums are left alone: to find
+            a byte flipped long ago must not end the log there.
     """
 
     topics: int
@@ -49,10 +52,11 @@ class ScanTables(NamedTuple):
     expected: int
     note: int
     may_miss: int
+    checked_from: int
 
 
 @entry
-def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int:
+def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int, pause_at: int) -> int:
     """Walk a file from where the note says.
 
     Args:
@@ -60,16 +64,19 @@ def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int
         file: where the file is mapped.
         start: the position of its first byte.
         file_bytes: its size.
+        pause_at: a position at or behind which to pause.
 
     Returns:
-        END_OF_FILE at its blank; INVALID where no record lies; NEEDS_QUEUE at a record of an unknown queue, and
-        MISSES_ENTRIES at one whose queue does not reach so far: both can be taken up again.
+        END_OF_FILE at its blank; INVALID where no record lies; NEEDS_QUEUE at a record of an unknown queue,
+        MISSES_ENTRIES at one whose queue does not reach so far, and PAUSED: these can be taken up again.
     """
     note = tables.note
     position = load_native_i64(note + 8 * REACHED)
     while True:
+        if position >= pause_at:
+            return PAUSED
         address = file + position - start
-        size = verify_at(address, start + file_bytes - position, position)
+        size = verify_at(address, start + file_bytes - position, position, position >= tables.checked_from)
         if size <= 0:
             return END_OF_FILE if size == record.BLANK else INVALID
         status = _expect(tables, address)
@@ -84,9 +91,9 @@ def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int
 
 
 @entry
-def verify_at(address: int, readable_bytes: int, position: int) -> int:
-    """As `record.verify` with the checksum, of a record that must also know its position, and have its topic."""
-    size = record.verify(address, readable_bytes, True)
+def verify_at(address: int, readable_bytes: int, position: int, check_crc: bool) -> int:
+    """As `record.verify`, of a record that must also know its position, and have its topic."""
+    size = record.verify(address, readable_bytes, check_crc)
     if size > 0 and (
         load_i64(address + record.PHYSICAL_OFFSET) != position or not _has_topic(address, readable_bytes)
     ):
@@ -97,10 +104,10 @@ def verify_at(address: int, readable_bytes: int, position: int) -> int:
 @kernel
 def _has_topic(address: int, readable_bytes: int) -> bool:
     parts = record.parts_of(address, readable_bytes)
-    for at in range(parts.topic, parts.topic + parts.topic_bytes):  # noqa: SIM110 - Numba compiles no generator
-        if load_u8(address + at) == 0:
-            return False
-    return True
+    at, end = address + parts.topic, address + parts.topic + parts.topic_bytes
+    while at < end and load_u8(at) != 0:
+        at += 1
+    return at == end
 
 
 @entry
@@ -121,14 +128,6 @@ def find_record(address: int, size_bytes: int, readable_bytes: int, position: in
         if knows_position and record.verify(address + at, readable_bytes - at, True) > 0:
             return at
     return NONE
-
-
-@entry
-def count_used(address: int, size_bytes: int) -> int:
-    """How many bytes there are up to the last that is not zero."""
-    while size_bytes >= 8 and load_native_i64(address + size_bytes - 8) == 0:
-        size_bytes -= 8
-    return size_bytes
 
 
 def needed_queue(address: int) -> tuple[bytes, int]:

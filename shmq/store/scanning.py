@@ -239,7 +239,7 @@ class _Reading:
         """Where to begin in the file that begins here: with the record that is asked for, else with the first."""
         begin = self._wanted.begin
         address, left_bytes = self._log.address_of(begin)
-        if address != NONE and verify_at(address, left_bytes, begin) > 0:
+        if address != NONE and verify_at(address, left_bytes, begin, check_crc=True) > 0:
             return begin
         return start
 

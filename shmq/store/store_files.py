@@ -5,6 +5,7 @@
     index/          hash indexes of keys
     config/         JSON documents, each with its .bak
     checkpoint      from where recovery may start
+    queues.checkpoint  what every queue was at the last clean end; RocketMQ does not look here
     index.checkpoint  how far the key index is on disk; RocketMQ does not look here
     abort           exists while the store is open, and after a crash; holds a process id
     lock            its first byte is locked by whoever has the store open
@@ -84,6 +85,11 @@ class StorePaths:
     def checkpoint(self) -> Path:
         """The file that says where recovery may start."""
         return self.root / "checkpoint"
+
+    @property
+    def queues_checkpoint(self) -> Path:
+        """The file that says what every queue was when the store was closed; RocketMQ does not know it."""
+        return self.root / "queues.checkpoint"
 
     @property
     def abort(self) -> Path:
@@ -228,13 +234,19 @@ def check_layout(paths: StorePaths) -> None:
         paths.config,
         paths.quarantine,
     ):
-        if directory.exists():
+        if _is_there(directory):
             if not directory.is_dir():
                 raise StoreError(f"{directory} must be a directory")
             if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
                 raise StoreError(f"{directory} must be readable and writable to this user")
-    for file in (paths.checkpoint, paths.index_checkpoint, paths.abort, paths.lock):
-        if file.exists() and not file.is_file():
+    for file in (
+        paths.checkpoint,
+        paths.queues_checkpoint,
+        paths.index_checkpoint,
+        paths.abort,
+        paths.lock,
+    ):
+        if _is_there(file) and not file.is_file():
             raise StoreError(f"{file} must be a file")
     disk = os.statvfs(paths.root)
     free_bytes = disk.f_bavail * disk.f_frsize
@@ -287,6 +299,13 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a name is taken; a link to a disk that is not mounted takes one, and is no empty store."""
+    if path.is_symlink() and not path.exists():
+        raise StoreError(f"{path} is a symbolic link to nothing: is the disk mounted?")
+    return path.exists()
 
 
 def _holder(paths: StorePaths) -> str:

@@ -130,7 +130,7 @@ def flushed_end(root: Path, sizes: StoreSizes) -> int:
     with closing(LogReader(root / "commitlog", sizes.commit_log_file_bytes)) as reader:
         while True:
             address, left_bytes = reader.address_of(end)
-            size = verify_at(address, left_bytes, end) if left_bytes else record.INVALID
+            size = verify_at(address, left_bytes, end, check_crc=True) if left_bytes else record.INVALID
             if size < 0:
                 return end
             end += size or left_bytes  # a blank fills the file
