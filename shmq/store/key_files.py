@@ -64,7 +64,7 @@ class KeyFiles:
         self.number_end = 0
         self._directory = directory
         self._paths = list_key_files(directory)
-        self.full_ms = _head(self._paths[-2])["end_timestamp"] if len(self._paths) > 1 else 0
+        self.full_ms = full_end_ms(self._paths)
         self._segment: Segment | None = None
         self._is_extended = False
         self._unsynced: list[Segment] = []
@@ -187,6 +187,11 @@ class KeyFiles:
 def list_key_files(directory: Path) -> list[Path]:
     """The files of a key index, oldest first, whatever size they have."""
     return [path for path in list_files(directory) if len(path.name) == NAME_DIGITS and path.name.isdecimal()]
+
+
+def full_end_ms(paths: list[Path]) -> int:
+    """The store time of the last record in the newest full file, the one before the last; 0 without one."""
+    return max(_head(paths[-2])["end_timestamp"], 0) if len(paths) > 1 else 0
 
 
 def _head(path: Path) -> dict[str, int]:

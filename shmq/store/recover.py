@@ -20,6 +20,7 @@ so recovery may be killed anywhere: the next one begins at the same file or an e
 RocketMQ broker can open.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from shmq.store.close_mark import CloseMark, read_close_mark
 from shmq.store.closed_queues import falls_short, last_record
 from shmq.store.dispatch import Dispatch
 from shmq.store.flush import flush_range
+from shmq.store.key_files import full_end_ms, list_key_files
 from shmq.store.key_recover import LogExtent, recover_keys
 from shmq.store.log import LogDirectory, LogReader
 from shmq.store.log_tail import cut_log
@@ -77,6 +79,7 @@ class Recovered:
         records: how many records were walked.
         set_aside: copies of whole records that could not stay: a reason for an alert.
         indexed: from where on records are still to be put into the key index.
+        full_keys_ms: the store time up to which full files of the key index are on disk.
     """
 
     trimmed: int
@@ -86,6 +89,7 @@ class Recovered:
     records: int
     set_aside: tuple[Path, ...]
     indexed: int
+    full_keys_ms: int
 
 
 def recover(  # noqa: PLR0913 - the last two only tell
@@ -142,6 +146,7 @@ class _Recovery:
         found = survey(self._paths, self._sizes)
         refuse_more_than(self._topics.capacity, self._queues.capacity, found)
         mark_open(self._paths)
+        self._distrust_cache()
         self._starts = self._walk.starts = self._log.repair()
         if not self._starts:
             return self._begin_anew(found)
@@ -160,17 +165,34 @@ class _Recovery:
         self._finish_queues(known)
         store_ms = self._walk.newest_ms
         last_record = max(self._walk.last_record, 0)
-        self._write_checkpoint(
-            replace(
-                checkpoint,
-                log_timestamp_ms=store_ms,
-                queues_timestamp_ms=store_ms,
-                confirmed_position=last_record,
-            )
+        true_now = replace(
+            checkpoint,
+            log_timestamp_ms=store_ms,
+            queues_timestamp_ms=store_ms,
+            confirmed_position=last_record,
         )
-        indexed = self._recover_keys(checkpoint, self._starts[0], end)
+        self._write_checkpoint(true_now)
+        self._paths.sync_failed.unlink(missing_ok=True)
+        indexed, full_keys_ms = self._recover_keys(checkpoint, self._starts[0], end)
+        if full_keys_ms != true_now.index_timestamp_ms:
+            self._write_checkpoint(replace(true_now, index_timestamp_ms=full_keys_ms))
         records = self._walk.records
-        return Recovered(self._starts[0], end, store_ms, begin, records, tuple(set_aside), indexed)
+        return Recovered(
+            self._starts[0], end, store_ms, begin, records, tuple(set_aside), indexed, full_keys_ms
+        )
+
+    def _distrust_cache(self) -> None:
+        """Where the log could not be synced, what the system has in memory may not be on disk: read that again."""
+        if not self._paths.sync_failed.exists():
+            return
+        self._say("the log could not be synced the last time: reading again what is on disk")
+        for start in self._log.starts():
+            with closing(self._log.open(start, writable=False)) as segment:
+                try:
+                    os.fdatasync(segment.descriptor)
+                    os.posix_fadvise(segment.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                except OSError as error:
+                    raise StoreError(f"cannot sync {segment.path}: {error.strerror}") from error
 
     def _begin_anew(self, found: Survey) -> Recovered:
         """Without a log nothing that the queues say is true."""
@@ -178,7 +200,8 @@ class _Recovery:
             self._say(f"removing the queue {topic.decode(errors='replace')} {queue_id}: there is no log")
             self._directory(topic, queue_id).remove()
         self._write_checkpoint(Checkpoint())
-        return Recovered(0, 0, 0, 0, 0, (), self._recover_keys(Checkpoint(), 0, 0))
+        self._paths.sync_failed.unlink(missing_ok=True)
+        return Recovered(0, 0, 0, 0, 0, (), *self._recover_keys(Checkpoint(), 0, 0))
 
     def _load_queues(self, found: Survey, below: int) -> None:
         """Find how far the queues reach, without entries of records at and behind a position."""
@@ -304,12 +327,14 @@ class _Recovery:
             self._pace("looking at the queues", slot + 1, self._queues.count, "queues")
         self._queues.next[:] = self._queues.max
 
-    def _recover_keys(self, checkpoint: Checkpoint, begin: int, end: int) -> int:
+    def _recover_keys(self, checkpoint: Checkpoint, begin: int, end: int) -> tuple[int, int]:
+        """Return from where on keys are to be written, and the store time up to which full files are on disk."""
         with closing(LogReader(self._paths.commitlog, self._sizes.commit_log_file_bytes)) as reader:
             log = LogExtent(reader, begin, end)
-            return recover_keys(
+            indexed = recover_keys(
                 self._paths, self._sizes.key_index, log, checkpoint, self._clean_exit, self._say
             )
+        return indexed, full_end_ms(list_key_files(self._paths.index))
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         with closing(CheckpointFile(self._paths.checkpoint)) as file:

@@ -156,7 +156,9 @@ class Supervisor:
         )
         for path in recovered.set_aside:
             log.error("records that could not stay were copied aside", path=str(path))
-        memory.watermarks.begin(recovered.trimmed, recovered.end, recovered.store_ms, recovered.indexed)
+        memory.watermarks.begin(
+            recovered.trimmed, recovered.end, recovered.store_ms, recovered.indexed, recovered.full_keys_ms
+        )
         store_word(memory.place("writer") + STORE_MS, recovered.store_ms)  # store times never go back
 
     def _watch(self) -> int:
