@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from shmq.jit import entry
 from shmq.memory.endian import load_i32, load_i64
+from shmq.memory.pages import bring_in_singly
 from shmq.store.position import NONE
 from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, is_message
 from shmq.store.segment import NAME_DIGITS, Segment, file_name
@@ -49,6 +50,8 @@ def trim_queue(folder: Path, file_bytes: int, max_offset: int, position: int) ->
         count = min(file_bytes // SIZE, max_offset - first)
         path = folder / file_name(start)
         with closing(Segment.open(path, start, file_bytes, writable=False)) as segment:
+            # A look touches a few pages: the disk's read-ahead would bring in the whole file of each queue.
+            bring_in_singly(segment.address, segment.size_bytes, is_single=True)
             found = first_from(segment.address, count, position)
         if found != NONE:
             return QueueTrim(first + found, tuple(removable))

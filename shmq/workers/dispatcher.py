@@ -75,6 +75,7 @@ class Dispatcher:
         self._dispatched_ns = 0
         self._cleanups_at = memory.place("gates") + gates.CLEANUPS
         self._cleanups = 0
+        self._removed: dict[int, int] = {}  # slot -> max offset then, of queues that were given up
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
 
@@ -210,10 +211,12 @@ class Dispatcher:
         queues, names = self._memory.queues, self._memory.topic_names
         for slot in map(int, np.flatnonzero(queues.dropped[: queues.count])):
             topic_id, queue_id = queues.topic_and_queue(slot)
-            if queues.dropped[slot] != queues.max[slot]:
+            dropped_at = int(queues.dropped[slot])
+            if dropped_at != queues.max[slot] or self._removed.get(slot) == dropped_at:
                 continue
             try:
                 self._files.remove(slot, (names.name(topic_id), queue_id))
+                self._removed[slot] = dropped_at
             except (OSError, StoreError) as error:
                 self._log.error("files of a deleted topic stay", reason=str(error))
 
