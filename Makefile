@@ -5,6 +5,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 RUN_ARGS ?=
 REPORT_ARGS ?=
+CRASH_ARGS ?= --seconds 600
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 NATS_VERSION := v2.10.22
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop interop-reference interop-java lint format perf perf-check perf-peers perf-report clean
+.PHONY: help run test crash interop interop-reference interop-java lint format perf perf-check perf-peers perf-report clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +25,9 @@ run: $(VENV)/.installed ## Start a broker and its name server here, with store a
 
 test: $(VENV)/.installed-test ## Run every test that needs nothing but Python
 	$(PYTEST) -m "not interop" $(PYTEST_ARGS)
+
+crash: $(VENV)/.installed-test ## Cut the power of recorded brokers for ten minutes, and check what is promised (docs/reliability.md)
+	$(BIN)/python -m tests.crash.power_loss $(CRASH_ARGS)
 
 interop: $(VENV)/.installed-interop interop-java ## Run RocketMQ's own clients and brokers against shmq (JDK 17, Maven)
 	INTEROP_ENDPOINTS=shmq $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)

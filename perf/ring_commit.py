@@ -37,6 +37,7 @@ from shmq.shared import broker_memory, commit, submission
 from shmq.store.host import Host
 from shmq.store.log import LogDirectory
 from shmq.store.record import NewRecord, encode_into, size_of
+from shmq.store.watermarks import APPENDED
 from shmq.workers.commit_writer import BATCH_BYTES_MAX, sender_rows
 
 TOPIC = b"TopicTest"
@@ -70,7 +71,7 @@ class Ground:
         self.stop = np.zeros(1, dtype=np.int64)
         self.places = commit.Places(
             page=self.memory.place("writer"),
-            watermarks=self.memory.place("watermarks"),
+            end_word=self.memory.place("watermarks") + APPENDED,
             topics=self.memory.topic_names.address,
             queues=self.memory.queues.address,
             segment=self.segment.address,

@@ -42,6 +42,19 @@ class StoreError(ShmqError):
     """The store's files are not what they must be, or the disk refuses."""
 
 
+class DamagedLogError(StoreError):
+    """No whole record lies in the log where one must be.
+
+    Args:
+        message: says so.
+        position: where that is.
+    """
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
+
+
 class SharedMemoryError(ShmqError):
     """The shared segment is absent, alive under another owner, of another layout, or does not fit."""
 

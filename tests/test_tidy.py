@@ -62,7 +62,8 @@ def test_no_module_has_a_name_that_says_nothing():
 
 
 def test_packages_hold_a_docstring_and_no_more():
-    allowed = {PACKAGE / "__init__.py": 2}  # and the version
+    # And the version; and `shmq.store.scan`, lazily.
+    allowed = {PACKAGE / "__init__.py": 2, PACKAGE / "store" / "__init__.py": 3}
     for path, tree in TREES.items():
         if path.name == "__init__.py":
             assert ast.get_docstring(tree), module_id(path)

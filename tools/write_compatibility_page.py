@@ -49,6 +49,12 @@ answered in its own.
 - Recovery repairs what Java leaves: missing queues are rebuilt from the log, and stale records behind a truncation cannot
   come back to life.
 - "No topic route info" keeps Java's sentence and goes on to say which of the possible causes it is.
+- Retention: a file is deleted whoever reads it, since what is mapped outlives its name; so
+  `destroyMapedFileIntervalForcibly` and `redeleteHangedFileInterval` mean nothing. The disks are looked at when the broker
+  starts, not a minute later. The file in which the log ends stays, and so does what is not flushed, dispatched and indexed.
+  A queue keeps its newest file, and with that its offset, when its last message is gone: Java removes such a queue where
+  `cleanExpiredCQ` asks for it, and begins it at 0 again. What `cleanUnusedTopic` deletes of a topic whose messages are still
+  in the log is built again if the broker starts anew.
 - A client is listed once in its group, even while an old connection of its own is still open.
 
 ## Not built yet
@@ -59,7 +65,6 @@ answered in its own.
 | arbitrary delays (TIMER_DELAY_MS, …) | refused as by a broker without a timer wheel; the 18 delay levels work |
 | SQL92 filters | refused as by a broker with `enablePropertyFilter=false`, which is RocketMQ's default |
 | pop consumption, request-reply, recall | REQUEST_CODE_NOT_SUPPORTED |
-| retention | nothing is deleted |
 | replication, controller, ACL, TLS | absent; a slave role is refused at the start, a TLS hello closes its connection |
 """
 

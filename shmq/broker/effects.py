@@ -6,7 +6,7 @@ says.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TypeAlias
 
 from shmq.broker.outcome import Channel
@@ -59,4 +59,19 @@ class CloseChannel:
     channel: Channel
 
 
-Effect: TypeAlias = Publish | Push | Persist | RegisterTopics | CloseChannel
+class Cleaning(Enum):
+    """What is to be deleted of the store: expired files of the log, of queues what is gone, topics that are gone."""
+
+    EXPIRED = auto()
+    QUEUES = auto()
+    TOPICS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """Have retention delete something now."""
+
+    what: Cleaning
+
+
+Effect: TypeAlias = Publish | Push | Persist | RegisterTopics | CloseChannel | Clean

@@ -15,11 +15,11 @@ from shmq.broker.message_ids import UniqueIds
 from shmq.broker.updates import GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config
+from shmq.store.entry_scan import ReadLimits
 from shmq.store.key_query import KeyIndexReader
 from shmq.store.offset_table import OffsetTable
 from shmq.store.position import NONE
 from shmq.store.read import QueueReader, ReadResult
-from shmq.store.scan import ReadLimits
 from shmq.store.search import Queue, position_at
 from shmq.store.watermarks import Watermarks
 from shmq.wire.heartbeat_bodies import ConsumeType, MessageModel, SubscriptionData

@@ -15,6 +15,7 @@ from typing import Final
 from shmq.broker import (
     administering_broker,
     administering_groups,
+    administering_store,
     administering_topics,
     membership,
     offsets_requests,
@@ -119,6 +120,9 @@ _ROWS: Final = (
     Request(RequestCode.GET_ALL_PRODUCER_INFO, Plane.CONTROL, administering_broker.handle_all_producers),
     Request(RequestCode.GET_BROKER_CONFIG, Plane.CONTROL, administering_broker.handle_get_config),
     Request(RequestCode.GET_BROKER_RUNTIME_INFO, Plane.CONTROL, administering_broker.handle_runtime_info),
+    Request(RequestCode.CLEAN_EXPIRED_CONSUMEQUEUE, Plane.CONTROL, administering_store.handle_clean_queues),
+    Request(RequestCode.CLEAN_UNUSED_TOPIC, Plane.CONTROL, administering_store.handle_clean_topics),
+    Request(RequestCode.DELETE_EXPIRED_COMMITLOG, Plane.CONTROL, administering_store.handle_delete_expired),
 )
 
 REQUESTS: Final[Mapping[int, Request]] = MappingProxyType({int(row.code): row for row in _ROWS})

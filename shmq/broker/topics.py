@@ -5,7 +5,7 @@ the name servers. Slots in the queue table are made before a topic is published 
 that is deleted and made again has its old ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -96,6 +96,12 @@ class Topics:
         """Return a topic's config; None where there is no such topic."""
         return self._configs.get(name)
 
+    def select(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion]:
+        """Return those of some topics that there are, or all where names is None; and the table's version."""
+        if names is None:
+            return list(self), self.version
+        return [config for config in map(self.get, names) if config is not None], self.version
+
     def slots(self, name: str) -> tuple[int, ...]:
         """Return the slot of each of a topic's queues, by queue id."""
         return self._slots.get(name, ())
@@ -176,6 +182,21 @@ class Topics:
         self._effects += (Publish(update), Persist(DocumentName.TOPICS))
         return True
 
+    def drop_unused(self) -> list[str]:
+        """Give up the queues' files of topics that are gone; return their names.
+
+        The dispatcher, which writes them, removes them if nothing has come to a queue since. The queue keeps its offset
+        for as long as the broker runs.
+        """
+        dropped: set[str] = set()
+        for slot in range(self._queues.count):
+            topic_id, _ = self._queues.topic_and_queue(slot)
+            name = self._names.name(topic_id).decode(errors="replace")
+            if name not in self._configs and not self.is_system(name):
+                self._queues.min[slot] = self._queues.dropped[slot] = self._queues.max[slot]
+                dropped.add(name)
+        return sorted(dropped)
+
     def snapshot(self) -> list[TopicUpdate]:
         """Return an update for each topic."""
         return [self._update(config) for config in self._configs.values()]
@@ -204,6 +225,8 @@ class Topics:
             raise StoreError(f"no room for {queue_nums} queues: the broker can have {self._queues.capacity}")
         topic_id = self._names.add(config.topic.encode())
         slots = tuple(self._queues.add(topic_id, queue_id) for queue_id in range(queue_nums))
+        for slot in slots:
+            self._queues.dropped[slot] = 0
         self._slots[config.topic] = slots
         self._configs[config.topic] = config
 

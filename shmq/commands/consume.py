@@ -5,18 +5,17 @@ printed again. Without a group it leaves no trace at the broker. With --follow i
 waits for a topic or a broker that is not there; without, it ends where the queues ended when it began.
 """
 
-import base64
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import click
-import orjson
 
 from shmq.client.consumer import PullConsumer
 from shmq.client.errors import ClientError, may_pass
 from shmq.client.message import Delivery
 from shmq.client.pulling import ConsumerSettings
+from shmq.commands.message_lines import body_line, json_line
 from shmq.commands.options import namesrv_option
 from shmq.commands.reporting import reporting
 from shmq.wire.consume_headers import PULL_COUNT_DEFAULT
@@ -84,7 +83,7 @@ class _Printing:
         self._consumer = consumer
         self._commits = commits
         self._left = count
-        self._format: Callable[[Delivery], bytes] = _json_line if as_json else _body_line
+        self._format: Callable[[Delivery], bytes] = json_line if as_json else body_line
         self._out = sys.stdout.buffer
 
     @property
@@ -127,35 +126,3 @@ def _follow(consumer: PullConsumer, printing: _Printing) -> None:
             if str(error) != told:
                 told = str(error)
                 click.echo(f"waiting: {error}", err=True)
-
-
-def _body_line(delivery: Delivery) -> bytes:
-    if delivery.still_compressed is not None:
-        click.echo(
-            f"warning: {delivery.message_id} is compressed by {delivery.still_compressed}: not undone",
-            err=True,
-        )
-    return delivery.body + b"\n"
-
-
-def _json_line(delivery: Delivery) -> bytes:
-    queue, stored = delivery.queue, delivery.stored
-    described = {
-        "topic": delivery.topic,
-        "broker": queue.broker_name,
-        "queue": queue.queue_id,
-        "offset": delivery.queue_offset,
-        "id": delivery.message_id,
-        "tag": delivery.tag,
-        "keys": delivery.keys,
-        "born_ms": stored.born_timestamp_ms,
-        "stored_ms": stored.store_timestamp_ms,
-        "properties": delivery.properties,
-    }
-    try:
-        described["body"] = delivery.body.decode()
-    except UnicodeDecodeError:
-        described["body_base64"] = base64.b64encode(delivery.body).decode()
-    if delivery.still_compressed is not None:
-        described["still_compressed"] = delivery.still_compressed
-    return orjson.dumps(described) + b"\n"

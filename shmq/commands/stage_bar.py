@@ -23,7 +23,7 @@ class StageBar:
     ) -> None:
         self._end()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int, unit: str = "") -> None:  # noqa: ARG002 - a share has no unit
         """Show it."""
         if not self._is_shown or total <= 0:
             return

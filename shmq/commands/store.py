@@ -8,6 +8,8 @@ import click
 from shmq.commands.lazy import LazyGroup
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "cat": "shmq.commands.store_cat",
+    "export": "shmq.commands.store_export",
     "info": "shmq.commands.store_info",
     "rebuild": "shmq.commands.store_rebuild",
     "verify": "shmq.commands.store_verify",

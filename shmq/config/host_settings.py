@@ -92,6 +92,31 @@ class StoreSettings:
         java="syncFlushTimeout",
         allowed=duration(),
     )
+    transient_pool: bool = setting(
+        False,
+        "Whether messages are written to locked memory first and from there to the log: the writer never waits for a "
+        "page of a file, a message can be consumed only after commit_interval_ms or when there are enough, and what "
+        "was answered in that time is lost where all processes are killed at once.",
+        java="transientStorePoolEnable",
+    )
+    transient_pool_buffers: int = setting(
+        5,
+        "Buffers of the transient pool, each of the size of a commit log file: one is filled while another is written.",
+        java="transientStorePoolSize",
+        allowed=between(2, 1024),
+    )
+    commit_interval_ms: int = setting(
+        200,
+        "How long a message may lie in the transient pool before it is written to the log.",
+        java="commitCommitLogThoroughInterval",
+        allowed=duration(),
+    )
+    commit_least_pages: int = setting(
+        4,
+        "So many pages (4 KiB) in the transient pool are written to the log at once; under SYNC_FLUSH any.",
+        java="commitCommitLogLeastPages",
+        allowed=between(0, INT32_MAX),
+    )
     consume_queue_flush_interval_ms: int = setting(
         1000, "How often consume queues are flushed.", java="flushIntervalConsumeQueue", allowed=duration()
     )

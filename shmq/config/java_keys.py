@@ -33,7 +33,7 @@ WITHOUT_EFFECT: Final = frozenset(
     bottomMostCompressionTypeForConsumeQueueStore broadcastOffsetExpireMaxSecond broadcastOffsetExpireSecond
     brokerConfigPath brokerElectionPriority brokerFastFailureEnable brokerHeartbeatInterval brokerIP2
     brokerNotActiveTimeoutMillis cgColdReadThreshold channelNotActiveInterval checkCRCOnRecover
-    checkSyncStateSetPeriod cleanFileForciblyEnable cleanOfflineBrokerInterval cleanResourceInterval
+    checkSyncStateSetPeriod cleanOfflineBrokerInterval
     cleanRocksDBDirtyCQIntervalMin cleanSwapedMapInterval clearRetryTopicWhenDeleteTopic clientAsyncSemaphoreValue
     clientCallbackExecutorThreads clientChannelMaxIdleTimeSeconds clientCloseSocketIfTimeout
     clientManagerThreadPoolQueueCapacity clientManageThreadPoolNums clientOnewaySemaphoreValue
@@ -42,8 +42,8 @@ WITHOUT_EFFECT: Final = frozenset(
     coldCtrStrategyEnable coldDataFlowControlEnable coldDataScanEnable combineAssignOffsetCQType
     combineCQEnableCheckSelf combineCQLoadingCQTypes combineCQMaxExtraSearchCommitLogFiles combineCQPreferCQType
     commercialBaseCount commercialBigCount commercialEnable commercialSizePerMsg commercialTimerCount
-    commercialTransCount commitCommitLogLeastPages commitCommitLogThoroughInterval commitIntervalCommitLog
-    commitLogForceSwapMapInterval commitLogRollingInterval commitLogRollingMinimumSize commitLogSwapMapInterval
+    commercialTransCount commitIntervalCommitLog commitLogForceSwapMapInterval
+    commitLogRollingInterval commitLogRollingMinimumSize commitLogSwapMapInterval
     commitLogSwapMapReserveFileNum compactionCqMappedFileSize compactionMappedFileSize compactionScheduleInternal
     compactionThreadNum compatibleWithOldNameSrv compressedRegister configBlackList configManagerVersion
     configName configStorePath connectTimeoutMillis consumerFallbehindThreshold
@@ -51,10 +51,10 @@ WITHOUT_EFFECT: Final = frozenset(
     controllerAddr controllerHeartBeatTimeoutMills correctLogicMinOffsetForceInterval
     correctLogicMinOffsetSleepInterval dataReadAheadEnable debugLockEnable defaultMessageRequestMode
     defaultPopShareQueueNum defaultQueryMaxNum defaultThreadPoolNums defaultThreadPoolQueueCapacity
-    delayOffsetUpdateVersionStep deleteCommitLogFilesInterval deleteConsumeQueueFilesInterval deleteFileBatchMax
-    deleteTopicWithBrokerRegistration deleteWhen destroyMapedFileIntervalForcibly disableCallbackExecutor
+    delayOffsetUpdateVersionStep
+    deleteTopicWithBrokerRegistration destroyMapedFileIntervalForcibly disableCallbackExecutor
     disableConsumeIfConsumerReadSlowly disableNettyWorkerGroup disappearTimeAfterStart diskFallRecorded
-    diskMaxUsedSpaceRatio diskSpaceCleanForciblyRatio diskSpaceWarningLevelRatio dispatchCqCacheNum
+    dispatchCqCacheNum
     dispatchCqThreads dispatchFromSenderThread dLegerGroup dLegerPeers dLegerSelfId duplicationEnable
     enableAcceleratedRecovery enableAllTopicList enableAsyncReput enableAutoInSyncReplicas enableBatchPush
     enableBroadcastOffsetStore enableBuildConsumeQueueConcurrently enableCalcFilterBitMap enableCleanExpiredOffset
@@ -70,7 +70,7 @@ WITHOUT_EFFECT: Final = frozenset(
     enableSplitMetadata enableSplitRegistration enableStatsMetrics enableTopicList enableTransactionMetrics
     enableTransparentRetry endTransactionPoolQueueCapacity endTransactionThreadPoolNums estimateAccumulation
     expectConsumerNumUseFilter fastFailIfNoBufferInStorePool fetchControllerAddrByDnsLookup
-    fetchNamesrvAddrByAddressServer fetchNameSrvAddrByDnsLookup fetchNamesrvAddrInterval fileReservedTime
+    fetchNamesrvAddrByAddressServer fetchNameSrvAddrByDnsLookup fetchNamesrvAddrInterval
     filterDataCleanTimeSpan filterServerNums filterSupportRetry flushCommitLogTimed flushConsumeQueueLeastPages
     flushConsumeQueueThoroughInterval flushConsumerOffsetHistoryInterval flushLeastPagesWhenWarmMapedFile
     forceRegister forceVerifyPropCRC forwardTimeout globalColdReadThreshold haFlowControlEnable
@@ -132,8 +132,8 @@ WITHOUT_EFFECT: Final = frozenset(
     timerPutMessageThreadNum timerRollWindowSlot timerSkipUnknownError timerStopEnqueue timerWheelEnable
     topicQueueLockNum totalReplicas traceOn transactionCheckInterval transactionCheckMax
     transactionMetricFlushInterval transactionOpBatchInterval transactionOpMsgMaxSize transactionTimeOut
-    transferMetadataJsonToRocksdb transferMsgByHeap transferOffsetJsonToRocksdb transientStorePoolEnable
-    transientStorePoolSize travelCqFileNumWhenGetMessage unRegisterBrokerQueueCapacity updateNameServerAddrPeriod
+    transferMetadataJsonToRocksdb transferMsgByHeap transferOffsetJsonToRocksdb
+    travelCqFileNumWhenGetMessage unRegisterBrokerQueueCapacity updateNameServerAddrPeriod
     useABSLock useEpollNativeSelector usePIDColdCtrStrategy userCacheExpiredSecond userCacheMaxNum
     userCacheRefreshSecond useReentrantLockWhenPutMessage useServerSideResetOffset useStaticSubscription useTLS
     validateSystemTopicWhenUpdateTopic waitSecondsForService waitTimeMillsInAckQueue

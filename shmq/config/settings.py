@@ -1,6 +1,6 @@
 """Config: every setting of a broker, in one frozen dataclass that is right or does not exist.
 
-The fields stand in groups, in `broker_settings` and `host_settings`; each is declared with `setting()`, which holds
+The fields stand in groups, in `broker_settings`, `host_settings` and `retention_settings`; each is declared with `setting()`, which holds
 its default, its text and RocketMQ's key for it. `__post_init__` fills in what follows from other fields, then checks
 each field by its rule and all of them against each other; it raises SettingError, a ConfigError. Where values come
 from is the matter of `shmq.config.sources`.
@@ -26,6 +26,7 @@ from shmq.config.broker_settings import (
 )
 from shmq.config.cpu_pinning import AUTO, pinned_cpus
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
+from shmq.config.retention_settings import RetentionSettings
 from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
 from shmq.config.units import INT32_MAX, KIB, read_ms
 
@@ -42,7 +43,13 @@ PATHS: Final = ("store_root", "commit_log_directory", "log_directory", "namesrv_
 
 @dataclass(frozen=True, kw_only=True)
 class Config(
-    ProcessSettings, NetworkSettings, UpkeepSettings, ServiceSettings, StoreSettings, AddressSettings
+    ProcessSettings,
+    NetworkSettings,
+    UpkeepSettings,
+    ServiceSettings,
+    RetentionSettings,
+    StoreSettings,
+    AddressSettings,
 ):
     """All settings of one broker; docs/configuration.md is generated from them."""
 

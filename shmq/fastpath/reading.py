@@ -2,7 +2,7 @@
 
     offset  size  field                what
     ------  ----  -------------------  -----------------------------------------------------------
-         0     8  near_count           how much one read may take (`store/scan.ReadLimits`)
+         0     8  near_count           how much one read may take (`store/entry_scan.ReadLimits`)
          8     8  near_bytes
         16     8  far_count
         24     8  far_bytes
@@ -38,12 +38,12 @@ from shmq.memory.atomics import load_acquire
 from shmq.memory.block import address_of, copy
 from shmq.memory.endian import load_native_i64, store_native_i64
 from shmq.memory.layout import layout, offset_of
+from shmq.store.entry_scan import BYTES, FILTERED, MISS, NEXT, RUN_BYTES, RUNS, ReadLimits, Scan, scan
 from shmq.store.mapping_table import find_mapping
 from shmq.store.position import NONE
 from shmq.store.queue_entry import SIZE as ENTRY_SIZE
 from shmq.store.queue_table import queue_bounds
 from shmq.store.read import QueueReader, ReadStatus
-from shmq.store.scan import BYTES, FILTERED, MISS, NEXT, RUN_BYTES, RUNS, ReadLimits, Scan, scan
 from shmq.store.watermarks import APPENDED
 from shmq.wire.flags import PERM_READ
 

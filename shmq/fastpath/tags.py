@@ -1,6 +1,6 @@
 """Kernels: the hashes of the tags that an expression such as `TagA || TagB` asks for; twin of `broker/filters.py`.
 
-A filter is an array of distinct hashes, sorted, as `store/scan.py` takes it, or ALL. The hash is Java's, so what
+A filter is an array of distinct hashes, sorted, as `store/entry_scan.py` takes it, or ALL. The hash is Java's, so what
 is compared is a number: clients compare the tags themselves once more.
 """
 

@@ -237,6 +237,6 @@ def store_ms_at(log: LogReader, position: int) -> int:
         address, readable_bytes = log.address_of(position)
     except StoreError:
         return NONE
-    if address == NONE or verify_at(address, readable_bytes, position) <= 0:
+    if address == NONE or verify_at(address, readable_bytes, position, check_crc=True) <= 0:
         return NONE
     return store_timestamp(address)

@@ -41,9 +41,9 @@ from shmq.jit import Words
 from shmq.memory.block import address_of
 from shmq.memory.endian import load_i32, load_i64
 from shmq.store import record
+from shmq.store.data_ranges import data_ranges
 from shmq.store.dispatch import SCHEDULE_TOPIC
 from shmq.store.log_scan import find_record, needed_queue, verify_at
-from shmq.store.log_tail import data_ranges
 from shmq.store.position import NONE
 from shmq.store.segment import Segment, file_name
 from shmq.store.store_files import StorePaths, StoreSizes
@@ -318,7 +318,7 @@ class LogCheck:
 
     def _has_follower(self, file: SequenceFile) -> bool:
         with closing(open_segment(file.path, file.start)) as segment:
-            if verify_at(segment.address, segment.size_bytes, file.start) > 0:
+            if verify_at(segment.address, segment.size_bytes, file.start, check_crc=True) > 0:
                 return record.store_timestamp(segment.address) >= self.last_ms
             return self._find_follower(segment, file.start) != NONE
 

@@ -39,7 +39,7 @@ def find_log_end(files: list[SequenceFile]) -> LogEnd:
 def first_store_ms(file: SequenceFile) -> int:
     """The store time of a file's first record; NONE without one."""
     with closing(open_segment(file.path, file.start)) as segment:
-        if verify_at(segment.address, file.size_bytes, file.start) <= 0:
+        if verify_at(segment.address, file.size_bytes, file.start, check_crc=True) <= 0:
             return NONE
         return record.store_timestamp(segment.address)
 

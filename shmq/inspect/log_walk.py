@@ -154,7 +154,7 @@ def walk_log(places: WalkPlaces, address: int, position: int, readable_bytes: in
     records = 0
     status = DONE
     while at < budget_bytes and load_native_i64(note + ROWS) <= ROWS_MAX - _ROWS_A_RECORD:
-        size = verify_at(address + at, readable_bytes - at, position + at)
+        size = verify_at(address + at, readable_bytes - at, position + at, True)
         if size <= 0:
             status = END_OF_FILE if size == record.BLANK else INVALID
             break

@@ -12,12 +12,11 @@ from pathlib import Path
 from shmq.inspect.damage import Damage
 from shmq.inspect.finding import Finding, FindingKind, Mending
 from shmq.inspect.log_walk import first_used
-from shmq.inspect.queue_walk import Excuses, count_strays, find_stray
+from shmq.inspect.queue_walk import Excuses, count_strays, count_until_zeros, find_stray
 from shmq.inspect.queues import Queues, open_segment
 from shmq.inspect.sequences import SequenceFile, check_sequence, list_sequence
 from shmq.memory.endian import load_i64
 from shmq.store.position import NONE
-from shmq.store.queue_directory import count_until_zeros
 from shmq.store.queue_entry import POSITION, SIZE, decode, is_message
 
 

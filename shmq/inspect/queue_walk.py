@@ -61,3 +61,14 @@ def count_strays(entries: int, begin: int, end: int, excuses: Excuses) -> int:
         count += 1
         index = found + 1
     return count
+
+
+@entry
+def count_until_zeros(entries: int, count: int) -> int:
+    """How many entries there are before nothing but zeros follows."""
+    while count > 0:
+        entry = entries + (count - 1) * SIZE
+        if load_i64(entry) != 0 or load_i64(entry + 8) != 0 or load_i32(entry + 16) != 0:
+            return count
+        count -= 1
+    return 0

@@ -25,6 +25,7 @@ from shmq.store.queue_entry import SIZE
 from shmq.store.store_files import StorePaths, StoreSizes, was_left_open
 
 _BLOCK_BYTES = 512
+_ANYWHERE = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def _offsets(path: Path, file_bytes: int, log_begin: int) -> tuple[int, int]:
         return 0, 0
     last = files[-1]
     with closing(open_segment(last.path, last.start)) as segment:
-        count = count_entries(segment.address, min(last.size_bytes, file_bytes) // SIZE)
+        count = count_entries(segment.address, min(last.size_bytes, file_bytes) // SIZE, _ANYWHERE, _ANYWHERE)
     max_offset = last.start // SIZE + count
     return QueueDirectory(path, file_bytes).find_min(max_offset, log_begin), max_offset
 

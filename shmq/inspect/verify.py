@@ -21,10 +21,10 @@ from shmq.inspect.sequences import check_sequence, list_sequence
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.key_recover import LogExtent, assess_keys
 from shmq.store.log import LogDirectory, LogReader
+from shmq.store.log_walk import last_start
 from shmq.store.position import NONE
 from shmq.store.queue_directory import last_message, list_queues, queue_path
 from shmq.store.queue_entry import SIZE
-from shmq.store.recover import choose_start
 from shmq.store.store_files import StorePaths, StoreSizes, was_left_open
 
 _NO_END: Final = 1 << 62
@@ -135,8 +135,9 @@ def _recovery_start(paths: StorePaths, sizes: StoreSizes, now_ms: int) -> int:
     if not starts:
         return 0
     checkpoint = read_checkpoint(paths.checkpoint).believed(now_ms, now_ms)
-    has_entries = _has_entries(paths, sizes.consume_queue_file_bytes)
-    return choose_start(log, starts, checkpoint, int(has_entries), clean_exit=False)
+    if not _has_entries(paths, sizes.consume_queue_file_bytes):
+        return starts[0]
+    return last_start(log, starts, lambda _start, first_ms: first_ms <= checkpoint.safe_timestamp_ms)
 
 
 def _has_entries(paths: StorePaths, file_bytes: int) -> bool:

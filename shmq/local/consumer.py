@@ -26,7 +26,9 @@ from shmq.local.gather import ROW, TAG_WORDS, Part, first_file, gather
 from shmq.local.session import Session
 from shmq.local.waiting import Wait
 from shmq.memory.block import address_of
+from shmq.memory.words import load_word
 from shmq.ring import doorbell
+from shmq.shared import gates
 from shmq.store.log import LogReader
 from shmq.store.position import NONE
 from shmq.store.read import QueueReader
@@ -178,6 +180,8 @@ class LocalConsumer:
         log = LogReader(paths.commitlog, terms.commit_log_file_bytes)
         self._reader = QueueReader(paths.consumequeue, sizes, session.attachment.memory.queues, log)
         self._file_bytes = terms.commit_log_file_bytes
+        self._cleanups_at = session.attachment.memory.place("gates") + gates.CLEANUPS
+        self._cleanups = load_word(self._cleanups_at)
         self._life = session.lives
 
     def _begin_at(self, from_: From) -> None:
@@ -207,13 +211,13 @@ class LocalConsumer:
             queue_id = self.queues[(self._first + turn) % count]
             made += self._read_queue(queue_id, rows[made:], files)
         self._first = (self._first + 1) % max(count, 1)
-        self._reader.forget_below(self.session.attachment.memory.watermarks.trimmed)
         return Batch(self._topic, rows[:made], files, self._file_bytes)
 
     def _read_queue(self, queue_id: int, rows: Any, files: dict[int, memoryview]) -> int:
         """Gather from one queue; return how many rows were made."""
         slot = self._slots[queue_id]
         min_offset, max_offset = self._reader.bounds(slot)
+        self._let_go()  # behind the bounds: what they show is not in a file that was removed
         offset = min(max(self._offsets[queue_id], min_offset), max_offset)
         made = 0
         while offset < max_offset and made < len(rows):
@@ -228,6 +232,13 @@ class LocalConsumer:
         self._offsets[queue_id] = offset
         return made
 
+    def _let_go(self) -> None:
+        """Unmap what retention has removed since the last look."""
+        cleanups = load_word(self._cleanups_at)
+        if cleanups != self._cleanups:
+            self._cleanups = cleanups
+            self._reader.forget_below(self.session.attachment.memory.watermarks.trimmed)
+
     def _gather(
         self, entries: int, offset: int, count: int, rows: Any, files: dict[int, memoryview]
     ) -> tuple[int, int]:
@@ -240,6 +251,9 @@ class LocalConsumer:
             if whole is None:
                 return 1, 0  # the message is gone
             files[start] = whole
+        log_address, _ = self._reader.log.address_of(start)
+        if log_address == NONE:
+            return 1, 0  # it went with retention since another queue was looked at
         part = Part(
             entries=entries,
             offset=offset,
@@ -247,7 +261,7 @@ class LocalConsumer:
             rows=address_of(rows),
             rows_max=len(rows),
             log_start=start,
-            log_address=self._reader.log.address_of(start)[0],
+            log_address=log_address,
             log_bytes=self._file_bytes,
             tags=address_of(self._tags),
             tag_count=len(self._tags) // TAG_WORDS,

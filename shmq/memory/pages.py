@@ -41,6 +41,16 @@ def populate_for_writing(address: int, size_bytes: int) -> bool:
     return True
 
 
+def lock_pages(address: int, size_bytes: int) -> bool:
+    """Have whole pages in memory, and keep them there; False where the system allows this process no more of it."""
+    if _libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(size_bytes)) == 0:
+        return True
+    if ctypes.get_errno() in (errno.ENOMEM, errno.EPERM, errno.EAGAIN):
+        return False
+    _check(-1)
+    raise AssertionError("not reached")
+
+
 def bring_in_singly(address: int, size_bytes: int, is_single: bool) -> None:
     """Have pages of a mapped file come one by one from now on, or as many together as the system likes.
 

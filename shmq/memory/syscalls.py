@@ -7,6 +7,7 @@ FUTEX_PRIVATE flag: the word is shared between processes.
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
@@ -30,6 +31,7 @@ NUMBERS: Final = {
     "x86_64": {
         "read": 0,
         "write": 1,
+        "pwrite64": 18,
         "readv": 19,
         "sched_yield": 24,
         "msync": 26,
@@ -46,6 +48,7 @@ NUMBERS: Final = {
         "read": 63,
         "write": 64,
         "readv": 65,
+        "pwrite64": 68,
         "futex": 98,
         "nanosleep": 101,
         "sched_yield": 124,
@@ -61,7 +64,9 @@ _WRITE: Final = NUMBERS["write"]
 _SCHED_YIELD: Final = NUMBERS["sched_yield"]
 _NANOSLEEP: Final = NUMBERS["nanosleep"]
 _MSYNC: Final = NUMBERS["msync"]
+_PWRITE: Final = NUMBERS["pwrite64"]
 _MS_SYNC: Final = 4
+_EINTR: Final = errno.EINTR
 _FUTEX_WAIT: Final = 0
 _FUTEX_WAKE: Final = 1
 _CLOCK_MONOTONIC: Final = 1
@@ -222,6 +227,26 @@ def sync_mapped(address: int, size_bytes: int) -> int:
     """
     begin = address & -mmap.PAGESIZE
     return system_call(_MSYNC, begin, address + size_bytes - begin, _MS_SYNC, 0, 0, 0)
+
+
+@kernel
+def write_file(descriptor: int, address: int, size_bytes: int, offset_bytes: int) -> int:
+    """Write so many bytes at an offset of a file; 0, or an error number negated: then some may have been written."""
+    done_bytes = 0
+    while done_bytes < size_bytes:
+        result = system_call(
+            _PWRITE,
+            descriptor,
+            address + done_bytes,
+            size_bytes - done_bytes,
+            offset_bytes + done_bytes,
+            0,
+            0,
+        )
+        if result < 0 and result != -_EINTR:
+            return result
+        done_bytes += max(result, 0)
+    return 0
 
 
 def set_timer_slack(slack_ns: int) -> None:

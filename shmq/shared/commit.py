@@ -1,11 +1,12 @@
 """Kernel: take submissions from a ring, place them in the log, answer them.
 
 One call commits what one ring holds, up to a bound, as one batch: records, then the answers, unpublished; then one
-move of `appended`, the answers' cursor, the ring's cursor. Before `appended` moves, the intent (which sender, the
-cursors before and behind the batch, both ends of the log) is stored; a successor of a writer killed anywhere
-compares it with `appended` and knows whether the batch happened. `resume` is that comparison:
+move of the log's end, the answers' cursor, the ring's cursor. The log's end is `appended` or, where there is a
+transient pool, `wrote`. Before it moves, the intent (which sender, the cursors before and behind the batch, both ends
+of the log) is stored; a successor of a writer killed anywhere compares it with the log's end and knows whether the
+batch happened. `resume` is that comparison:
 
-    intent stored, `appended` passed its end    the batch stands: publish its answers, move the ring's cursor
+    intent stored, the log's end passed its     the batch stands: publish its answers, move the ring's cursor
     anything else                               the batch never was: the ring still holds it
 
 Nothing that a sender can write is believed, nor read twice: see `append.place` for the records, `ring/spsc.py` for
@@ -23,7 +24,7 @@ the rings. Whatever a sender does to its rings, it spoils only what is in them.
         56  dirty_end         no byte of the log at or behind it was ever touched
         64  store_ms          the newest record's store time: store times never go back
 
-Bytes between `appended` and `dirty_end` are zeroed by a successor before it appends, lest records of a batch
+Bytes between the log's end and `dirty_end` are zeroed by a successor before it appends, lest records of a batch
 that never was come back to life when the store is recovered.
 """
 
@@ -41,7 +42,6 @@ from shmq.store import append, record
 from shmq.store.name_table import name_at
 from shmq.store.position import NONE
 from shmq.store.queue_table import next_address, queue_count, queue_key
-from shmq.store.watermarks import APPENDED
 
 PAGE_LAYOUT: Final = layout(
     128,
@@ -88,16 +88,16 @@ class Places(NamedTuple):
 
     Attributes:
         page: the writer's page.
-        watermarks: the watermarks.
+        end_word: the watermark that says where the log ends: `appended`, or `wrote` where there is a transient pool.
         topics: the table of topic names.
         queues: the queue table.
-        segment: the mapped bytes of the log's current file.
+        segment: the bytes of the log's current file: mapped, or in the pool.
         segment_start: the position of its first byte.
         segment_bytes: its length.
     """
 
     page: int
-    watermarks: int
+    end_word: int
     topics: int
     queues: int
     segment: int
@@ -135,7 +135,7 @@ def commit(places: Places, sender: int, now_ms: int, batch_bytes_max: int) -> in
     if produced <= consumed:
         return IDLE
     store_native_i64(sender + senders.IS_STUCK, 0)
-    position = appended_before = load_relaxed(places.watermarks + APPENDED)
+    position = appended_before = load_relaxed(places.end_word)
     answered = answered_before = spsc.produced_position(completions)
     store_ms = max(now_ms, load_relaxed(places.page + STORE_MS))
     queue = _Queue(NONE, 0, 0, 0, 0)
@@ -181,15 +181,17 @@ def commit(places: Places, sender: int, now_ms: int, batch_bytes_max: int) -> in
 def refuse(places: Places, sender: int, status: int) -> int:
     """Answer all submissions of a sender with a status, storing nothing; return how many."""
     ring, ring_bytes, completions, completions_bytes = _rings(sender)
-    position = load_relaxed(places.watermarks + APPENDED)
+    position = load_relaxed(places.end_word)
     consumed = consumed_before = spsc.consumed_position(ring)
     produced = spsc.produced_position(ring)
     answered = answered_before = spsc.produced_position(completions)
     refused = 0
+    store_native_i64(sender + senders.IS_STUCK, 0)
     while consumed < produced:
         letter = spsc.record_within(ring, ring_bytes, consumed, produced)
         answered_next = spsc.claim_within(completions, completions_bytes, answered, _ANSWER)
         if answered_next < 0:
+            store_native_i64(sender + senders.IS_STUCK, 1)
             break
         answer = spsc.payload_within(completions, completions_bytes, answered_next)
         _answer(answer, letter.tag, status, 0, position, 0)
@@ -205,20 +207,20 @@ def refuse(places: Places, sender: int, status: int) -> int:
 @entry
 def close_file(places: Places) -> None:
     """Fill the rest of the current file with a blank; the log goes on in the next one."""
-    position = load_relaxed(places.watermarks + APPENDED)
+    position = load_relaxed(places.end_word)
     end = places.segment_start + places.segment_bytes
     if position < end:
         store_relaxed(places.page + DIRTY_END, position + record.BLANK_BYTES_MIN)
         append.place_blank(places.segment + position - places.segment_start, end - position)
-        store_release(places.watermarks + APPENDED, end)  # pairs with every reader of the log
+        store_release(places.end_word, end)  # pairs with every reader of the log
 
 
 @entry
-def unfinished_ring(page: int, watermarks: int) -> int:
+def unfinished_ring(page: int, end_word: int) -> int:
     """The sender whose batch a dead writer had committed but not answered, or NONE."""
     if load_acquire(page + _VALID) == 0:
         return NONE
-    if load_acquire(watermarks + APPENDED) < load_relaxed(page + _APPENDED_AFTER):
+    if load_acquire(end_word) < load_relaxed(page + _APPENDED_AFTER):
         store_release(page + _VALID, 0)
         return NONE
     return load_relaxed(page + _RING)
@@ -320,11 +322,9 @@ def _conclude(places: Places, sender: int, batch: _Batch) -> None:
     store_relaxed(page + _ANSWERED_AFTER, batch.answered_after)
     store_relaxed(page + _APPENDED_AFTER, batch.appended_after)
     store_release(page + _VALID, 1)
-    if batch.appended_after > load_relaxed(places.watermarks + APPENDED):
+    if batch.appended_after > load_relaxed(places.end_word):
         store_relaxed(page + STORE_MS, batch.store_ms)
-        store_release(
-            places.watermarks + APPENDED, batch.appended_after
-        )  # pairs with every reader of the log
+        store_release(places.end_word, batch.appended_after)  # pairs with every reader of the log
     spsc.publish(completions, batch.answered_after)
     spsc.give_back(ring, batch.consumed_after)
     store_release(page + _VALID, 0)

@@ -21,7 +21,7 @@ from typing import Final
 
 from shmq.memory.layout import layout, offset_of
 
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 MAGIC: Final = int.from_bytes(b"shmqSEG1", "little")
 
 LAYOUT: Final = layout(

@@ -6,6 +6,7 @@
     terms           what who attaches must know of the configuration        supervisor
     watermarks      how far each stage has come                             one process each
     writer          the commit writer's page: its intent                    writer
+    gates           whether messages are refused; how often files went      conductor
     roster          a row for each process                                  supervisor and that process
     bells           a doorbell for each role that sleeps                    sleeper and waker
     topic_names     name -> topic id                                        conductor
@@ -31,7 +32,7 @@ from typing import Final
 from shmq.config.settings import Config
 from shmq.memory.layout import round_up
 from shmq.ring import doorbell, spsc
-from shmq.shared import commit, header, local_sessions, roster, terms
+from shmq.shared import commit, gates, header, local_sessions, roster, terms
 from shmq.shared.terms import Terms
 from shmq.store import name_table, offset_table, queue_table, watermarks
 
@@ -142,6 +143,7 @@ def _inner_sizes(sizes: Config | Terms) -> dict[str, int]:
         "terms": terms.SIZE,
         "watermarks": watermarks.SIZE,
         "writer": commit.PAGE_SIZE,
+        "gates": gates.SIZE,
         "roster": roster.SIZE * (FIRST_WORKER + workers),
         "bells": doorbell.SIZE * (BELL_FIRST_WORKER + workers),
         "topic_names": name_table.name_table_bytes(sizes.topics_max),

@@ -19,13 +19,15 @@ The duty (the writer's own memory):
        112     8  changes_seen     the value that it knows
        120     8  batch_bytes_max  of one ring in one round
        128     8  bell             the writer's
-       136     8  follower_bell    of who waits for the log's end: dispatcher, or under SYNC_FLUSH the flush thread
+       136     8  follower_bell    of who waits for the log's end: dispatcher, flush thread, or the transient pool's thread
        144     8  strategy         how to rest, see `waiting.py`
        152     8  spins            looks before a sleep
        160     8  committed        batches committed by the last call
        168     8  ahead_at         address of a word: the log's end beyond which the log-ahead thread is to be woken
        176     8  flusher_bell     of the flush thread, which may want to know that the log grows again
-       184
+       184     8  gates            address of the words that close the log, see `gates.py`
+       192     8  closed_seen      what they said when Python looked: another answer is news for it
+       200
 """
 
 from typing import Final
@@ -37,10 +39,10 @@ from shmq.memory.layout import layout, offset_of
 from shmq.memory.syscalls import monotonic_ns, wall_ns
 from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, senders
-from shmq.store.watermarks import APPENDED
+from shmq.shared.gates import closed
 
 LAYOUT: Final = layout(
-    184,
+    200,
     places=(0, "(7,)<i8"),
     senders=(56, "<i8"),
     sender_count=(64, "<i8"),
@@ -57,6 +59,8 @@ LAYOUT: Final = layout(
     committed=(160, "<i8"),
     ahead_at=(168, "<i8"),
     flusher_bell=(176, "<i8"),
+    gates=(184, "<i8"),
+    closed_seen=(192, "<i8"),
 )
 _SENDERS: Final = offset_of(LAYOUT, "senders")
 _SENDER_COUNT: Final = offset_of(LAYOUT, "sender_count")
@@ -73,6 +77,8 @@ _SPINS: Final = offset_of(LAYOUT, "spins")
 _COMMITTED: Final = offset_of(LAYOUT, "committed")
 _AHEAD_AT: Final = offset_of(LAYOUT, "ahead_at")
 _FLUSHER_BELL: Final = offset_of(LAYOUT, "flusher_bell")
+_GATES: Final = offset_of(LAYOUT, "gates")
+_CLOSED_SEEN: Final = offset_of(LAYOUT, "closed_seen")
 
 
 @entry
@@ -190,6 +196,8 @@ def _wake(row: int) -> None:
 def _is_python_wanted(duty: int) -> bool:
     if load_acquire(load_native_i64(duty + _NEWS)) != 0:  # pairs with the flush thread's store
         return True
+    if closed(load_native_i64(duty + _GATES)) != load_native_i64(duty + _CLOSED_SEEN):
+        return True
     return load_acquire(load_native_i64(duty + _CHANGES)) != load_native_i64(duty + _CHANGES_SEEN)
 
 
@@ -201,8 +209,8 @@ def _is_python_due(duty: int) -> bool:
         if load_native_i64(row + senders.IS_STUCK) != 0 or load_native_i64(row + senders.IS_BROKEN) != 0:
             return True
         row += senders.SIZE
-    appended = load_relaxed(_places(duty).watermarks + APPENDED)
-    return appended > load_relaxed(load_native_i64(duty + _AHEAD_AT)) or _is_python_wanted(duty)
+    end = load_relaxed(_places(duty).end_word)
+    return end > load_relaxed(load_native_i64(duty + _AHEAD_AT)) or _is_python_wanted(duty)
 
 
 @kernel

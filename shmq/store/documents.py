@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from shmq.errors import ShmqError, StoreError
-from shmq.store.store_files import sync_directory
+from shmq.store.store_files import make_directory, sync_directory
 
 _Value = TypeVar("_Value")
 
@@ -75,7 +75,7 @@ class Document(Generic[_Value]):
         self._is_backup_better = False
 
     def _replace(self, text: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self.path.parent)
         new = self.path.with_name(self.path.name + ".new")
         with new.open("wb") as file:
             file.write(text)

@@ -50,6 +50,7 @@ class KeyFiles:
         shape: what every file has.
         address: where the newest file is mapped; 0 while there is none.
         number_end: the first entry number for which it has no room yet; 0 while there is none.
+        full_ms: the store time of the last record in the file before the newest, which is full; 0 without one.
     """
 
     def __init__(self, directory: Path, shape: KeyIndexShape) -> None:
@@ -63,6 +64,7 @@ class KeyFiles:
         self.number_end = 0
         self._directory = directory
         self._paths = list_key_files(directory)
+        self.full_ms = full_end_ms(self._paths)
         self._segment: Segment | None = None
         self._is_extended = False
         self._unsynced: list[Segment] = []
@@ -107,6 +109,20 @@ class KeyFiles:
             indexed, int(self._paths[0].name), int(self._paths[-1].name), len(self._paths), self._count
         )
 
+    def forget_below(self, position: int) -> list[Path]:
+        """Count those oldest files no more, never the newest, whose records all lie below a position of the log.
+
+        Returns:
+            Their paths, to be removed once the mark does not count them either.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        forgotten: list[Path] = []
+        while len(self._paths) > 1 and _head(self._paths[0])["end_position"] < position:
+            forgotten.append(self._paths.pop(0))
+        return forgotten
+
     def take_unsynced(self) -> list[Segment]:
         """The files that were written since the last call; the newest always counts as one."""
         taken = self._unsynced
@@ -138,7 +154,8 @@ class KeyFiles:
         head = np.zeros((), dtype=LAYOUT)
         head["count"] = FIRST_NUMBER
         if self._segment is not None:
-            head["begin_timestamp"] = head["end_timestamp"] = load_i64(self.address + END_TIMESTAMP)
+            self.full_ms = load_i64(self.address + END_TIMESTAMP)
+            head["begin_timestamp"] = head["end_timestamp"] = self.full_ms
             head["begin_position"] = head["end_position"] = load_i64(self.address + END_POSITION)
 
         def prepare(descriptor: int) -> None:
@@ -170,6 +187,22 @@ class KeyFiles:
 def list_key_files(directory: Path) -> list[Path]:
     """The files of a key index, oldest first, whatever size they have."""
     return [path for path in list_files(directory) if len(path.name) == NAME_DIGITS and path.name.isdecimal()]
+
+
+def full_end_ms(paths: list[Path]) -> int:
+    """The store time of the last record in the newest full file, the one before the last; 0 without one."""
+    return max(_head(paths[-2])["end_timestamp"], 0) if len(paths) > 1 else 0
+
+
+def _head(path: Path) -> dict[str, int]:
+    """What a file's header says; NONE in each field where the file is gone."""
+    names = LAYOUT.names or ()
+    try:
+        with path.open("rb") as file:
+            head = np.frombuffer(file.read(LAYOUT.itemsize), dtype=LAYOUT)[0]
+    except FileNotFoundError:
+        return dict.fromkeys(names, NONE)
+    return {name: int(head[name]) for name in names}
 
 
 def _name_after(now_ms: int, last: str) -> str:

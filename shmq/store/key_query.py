@@ -1,7 +1,7 @@
 """Messages found by a key of theirs: the files of the key index, newest first, and the records that they name.
 
 The files are listed at each query, and the newest stay mapped; one that is gone, or has given its name to another, is
-let go of. What lies beside them and is not of their shape is passed over.
+let go of, as are those whose messages are all gone. What lies beside them and is not of their shape is passed over.
 
 An entry knows a hash and whole seconds. Whether its record is still there, whole, and was stored in the time that is
 asked for, the record itself says. That it has this key and no other with the same hash, it is not asked: RocketMQ
@@ -109,9 +109,12 @@ class KeyIndexReader:
         wanted = Wanted(_hash_of(query.topic, query.key), query.begin_ms, query.end_ms)
         gathering = _Gathering(self._log, query, log_begin, log_end)
         newest: _Head | None = None
-        for segment in self._newest_first():
+        for name, segment in self._newest_first():
             head = _head_of(segment)
             newest = newest or head
+            if head is not newest and head.end_position < log_begin:
+                self._drop(name)
+                break  # it is being removed, and so are all older ones
             if head.begin_ms <= query.end_ms and query.begin_ms <= head.end_ms:
                 self._search(segment, wanted, gathering)
             if gathering.is_complete or (head.next_number > FIRST_NUMBER and head.begin_ms < query.begin_ms):
@@ -120,12 +123,18 @@ class KeyIndexReader:
             return KeyAnswer((), 0, 0)
         return KeyAnswer(gathering.messages, newest.end_ms, newest.end_position)
 
+    def forget_below(self, position: int) -> None:
+        """Let go of files, never the newest, without an entry for a record at or behind a position of the log."""
+        for name in sorted(self._segments)[:-1]:
+            if _head_of(self._segments[name]).end_position < position:
+                self._drop(name)
+
     def close(self) -> None:
         """Let go of all files of the index."""
         for name in list(self._segments):
             self._drop(name)
 
-    def _newest_first(self) -> Iterator[Segment]:
+    def _newest_first(self) -> Iterator[tuple["_Name", Segment]]:
         """Every file of the index; each for use until the next is asked for."""
         names = _list_names(self._directory)
         for name in self._segments.keys() - set(names):
@@ -133,7 +142,7 @@ class KeyIndexReader:
         for name in sorted(names, reverse=True):
             segment = self._segments.get(name) or self._open(name)
             if segment is not None:
-                yield segment
+                yield name, segment
 
     def _open(self, name: "_Name") -> Segment | None:
         """Map a file, in the place of the oldest one that is mapped; None where it is gone, or has another size."""

@@ -21,6 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from shmq.errors import StoreError
 from shmq.memory.endian import load_i32, load_i64, store_i64
 from shmq.store.checkpoint import Checkpoint
 from shmq.store.key_files import list_key_files
@@ -139,9 +140,10 @@ def _sound(listed: list[Path], shape: KeyIndexShape) -> list[KeyFile]:
     """The files before the first that cannot be what its name says."""
     found: list[KeyFile] = []
     for path in listed:
-        if path.stat().st_size != shape.file_bytes:
+        try:
+            head = _head(path, shape)
+        except StoreError:  # of another size, or not to be read: it is derived, and made anew
             break
-        head = _head(path, shape)
         is_sound = head.next_number <= shape.entries and 0 <= head.begin_position <= head.last_position
         if not is_sound or (found and head.begin_position < found[-1].last_position):
             break

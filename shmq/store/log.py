@@ -12,7 +12,7 @@ from typing import Final
 from shmq.errors import StoreError
 from shmq.store.mapping_table import MappingTable
 from shmq.store.position import NONE
-from shmq.store.segment import Segment, file_name, list_starts, remove_empty_last
+from shmq.store.segment import Segment, Sequence, file_name, list_sequence, remove_empty_last
 
 _MAPPINGS_MAX: Final = 64
 
@@ -24,19 +24,27 @@ class LogDirectory:
         self.path = path
         self.file_bytes = file_bytes
 
+    def sequence(self) -> Sequence:
+        """What lies there.
+
+        Raises:
+            StoreError: as `starts`.
+        """
+        return list_sequence(self.path, self.file_bytes)
+
     def starts(self) -> list[int]:
         """Where the files begin, in order.
 
         Raises:
             StoreError: a file is foreign, of another size, or missing in the middle.
         """
-        return list_starts(self.path, self.file_bytes)
+        return self.sequence().starts
 
     def repair(self) -> list[int]:
         """As `starts`, and remove an empty last file."""
-        starts = self.starts()
-        remove_empty_last(self.path)
-        return starts
+        sequence = self.sequence()
+        remove_empty_last(sequence)
+        return sequence.starts
 
     def file(self, start: int) -> Path:
         """The path of the file that begins here."""

@@ -4,14 +4,16 @@ It is recovery's first look, and changes nothing on disk: where the log ends, ho
 queues that were found can be continued from where the walk began. For that, `expected` holds by slot the queue
 offset that the next record of a queue must have; one beyond it tells that entries of earlier records are missing.
 
-A record counts only if it also knows its own position: one that lies there from before a truncation does not.
+A record counts only if it also knows its own position: one that lies there from before a truncation does not. And no
+byte of its topic may be zero: no checksum covers the topic, and of a record that was not synced a power cut may leave
+the parts around it. No queue's directory could have that name.
 """
 
 from typing import Final, NamedTuple
 
 from shmq.jit import entry, kernel
 from shmq.memory.block import view
-from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
+from shmq.memory.endian import load_i32, load_i64, load_native_i64, load_u8, store_native_i64
 from shmq.store import record
 from shmq.store.name_table import find_name
 from shmq.store.position import NONE
@@ -22,6 +24,7 @@ END_OF_FILE: Final = 0
 INVALID: Final = 1
 NEEDS_QUEUE: Final = 2
 MISSES_ENTRIES: Final = 3
+PAUSED: Final = 4
 
 # Words of the note that walk_file() takes up and leaves.
 REACHED: Final = 0
@@ -40,6 +43,8 @@ class ScanTables(NamedTuple):
         expected: by slot, the queue offset of the next record.
         note: the words of the note.
         may_miss: 1 where a queue offset beyond what is expected is taken as it is.
+        checked_from: records below this position were on disk before, and their checksums are left alone: to find
+            a byte flipped long ago must not end the log there.
     """
 
     topics: int
@@ -47,10 +52,11 @@ class ScanTables(NamedTuple):
     expected: int
     note: int
     may_miss: int
+    checked_from: int
 
 
 @entry
-def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int:
+def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int, pause_at: int) -> int:
     """Walk a file from where the note says.
 
     Args:
@@ -58,16 +64,19 @@ def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int
         file: where the file is mapped.
         start: the position of its first byte.
         file_bytes: its size.
+        pause_at: a position at or behind which to pause.
 
     Returns:
-        END_OF_FILE at its blank; INVALID where no record lies; NEEDS_QUEUE at a record of an unknown queue, and
-        MISSES_ENTRIES at one whose queue does not reach so far: both can be taken up again.
+        END_OF_FILE at its blank; INVALID where no record lies; NEEDS_QUEUE at a record of an unknown queue,
+        MISSES_ENTRIES at one whose queue does not reach so far, and PAUSED: these can be taken up again.
     """
     note = tables.note
     position = load_native_i64(note + 8 * REACHED)
     while True:
+        if position >= pause_at:
+            return PAUSED
         address = file + position - start
-        size = verify_at(address, start + file_bytes - position, position)
+        size = verify_at(address, start + file_bytes - position, position, position >= tables.checked_from)
         if size <= 0:
             return END_OF_FILE if size == record.BLANK else INVALID
         status = _expect(tables, address)
@@ -82,12 +91,23 @@ def walk_file(tables: ScanTables, file: int, start: int, file_bytes: int) -> int
 
 
 @entry
-def verify_at(address: int, readable_bytes: int, position: int) -> int:
-    """As `record.verify` with the checksum, of a record that must also know its position."""
-    size = record.verify(address, readable_bytes, True)
-    if size > 0 and load_i64(address + record.PHYSICAL_OFFSET) != position:
+def verify_at(address: int, readable_bytes: int, position: int, check_crc: bool) -> int:
+    """As `record.verify`, of a record that must also know its position, and have its topic."""
+    size = record.verify(address, readable_bytes, check_crc)
+    if size > 0 and (
+        load_i64(address + record.PHYSICAL_OFFSET) != position or not _has_topic(address, readable_bytes)
+    ):
         return record.INVALID
     return size
+
+
+@kernel
+def _has_topic(address: int, readable_bytes: int) -> bool:
+    parts = record.parts_of(address, readable_bytes)
+    at, end = address + parts.topic, address + parts.topic + parts.topic_bytes
+    while at < end and load_u8(at) != 0:
+        at += 1
+    return at == end
 
 
 @entry
@@ -108,14 +128,6 @@ def find_record(address: int, size_bytes: int, readable_bytes: int, position: in
         if knows_position and record.verify(address + at, readable_bytes - at, True) > 0:
             return at
     return NONE
-
-
-@entry
-def count_used(address: int, size_bytes: int) -> int:
-    """How many bytes there are up to the last that is not zero."""
-    while size_bytes >= 8 and load_native_i64(address + size_bytes - 8) == 0:
-        size_bytes -= 8
-    return size_bytes
 
 
 def needed_queue(address: int) -> tuple[bytes, int]:

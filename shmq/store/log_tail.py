@@ -9,18 +9,17 @@ In this order: the copy is synced, later files go (newest first, so that no hole
 crash anywhere in between leaves a log with the same end, and the next recovery does it again.
 """
 
-import errno
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from shmq.errors import StoreError
 from shmq.memory.block import zero
+from shmq.store.data_ranges import data_ranges
 from shmq.store.log import LogDirectory
-from shmq.store.log_scan import count_used, find_record
+from shmq.store.log_scan import find_record
 from shmq.store.position import NONE
-from shmq.store.segment import Segment
 from shmq.store.store_files import sync_directory
 
 
@@ -38,59 +37,64 @@ def cut_log(log: LogDirectory, end: int, quarantine: Path) -> list[Path]:
     Raises:
         StoreError: the disk refuses; what was to be set aside is still in its place.
     """
-    starts = log.starts()
-    later = [start for start in starts if start > end]
-    holding = [start for start in starts if start <= end < start + log.file_bytes]
     try:
-        kept: list[Path] = []
-        if any(_has_record(log, start, max(start, end)) for start in holding + later):
-            kept = _set_aside(log, holding, later, end, quarantine)
+        behind = [_look(log, start, end) for start in log.starts() if start + log.file_bytes > end]
+        kept = _set_aside(log, behind, quarantine) if any(_has_record(log, each) for each in behind) else []
+        later = [each.start for each in behind if each.start > end]
         for start in reversed(later):
             log.file(start).unlink(missing_ok=True)
-        sync_directory(log.path)
-        for start in holding:
-            _clear(log, start, end - start)
+        if later:
+            sync_directory(log.path)
+        for each in behind:
+            if each.start <= end and each.data:
+                _clear(log, each)
     except OSError as error:
         raise StoreError(f"cannot cut the log {log.path} at {end}: {error}") from error
     return kept
 
 
-def data_ranges(segment: Segment, offset_bytes: int) -> Iterator[tuple[int, int]]:
-    """Offset and size of the ranges that hold anything but zeros, as far as the filesystem can tell."""
-    while offset_bytes < segment.size_bytes:
-        try:
-            begin = os.lseek(segment.descriptor, offset_bytes, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            return
-        end = min(os.lseek(segment.descriptor, begin, os.SEEK_HOLE), segment.size_bytes)
-        used_bytes = count_used(segment.address + begin, end - begin)
-        if used_bytes > 0:
-            yield begin, used_bytes
-        offset_bytes = end
+class _Behind(NamedTuple):
+    """What lies behind the end in the file that begins at `start`: from where on, and where it is not zero."""
+
+    start: int
+    begin: int
+    data: list[tuple[int, int]]
 
 
-def _has_record(log: LogDirectory, start: int, begin: int) -> bool:
-    """Whether a whole record lies in a file from a position on."""
+def _look(log: LogDirectory, start: int, end: int) -> _Behind:
+    begin = max(start, end)
     with closing(log.open(start, writable=False)) as segment:
-        for at, size_bytes in data_ranges(segment, begin - start):
-            found = find_record(segment.address + at, size_bytes, segment.size_bytes - at, start + at)
-            if found != NONE:
+        return _Behind(start, begin, list(data_ranges(segment, begin - start)))
+
+
+def _has_record(log: LogDirectory, behind: _Behind) -> bool:
+    """Whether a whole record lies there."""
+    if not behind.data:
+        return False
+    with closing(log.open(behind.start, writable=False)) as segment:
+        for at, size_bytes in behind.data:
+            readable_bytes = segment.size_bytes - at
+            if find_record(segment.address + at, size_bytes, readable_bytes, segment.start + at) != NONE:
                 return True
     return False
 
 
-def _set_aside(
-    log: LogDirectory, holding: list[int], later: list[int], end: int, quarantine: Path
-) -> list[Path]:
+def _clear(log: LogDirectory, behind: _Behind) -> None:
+    """Zero it, durably."""
+    with closing(log.open(behind.start, writable=True)) as segment:
+        for at, size_bytes in behind.data:
+            zero(segment.address + at, size_bytes)
+        os.fdatasync(segment.descriptor)
+
+
+def _set_aside(log: LogDirectory, behind: list[_Behind], quarantine: Path) -> list[Path]:
     quarantine.mkdir(exist_ok=True)
     kept: list[Path] = []
-    for start, begin in [(start, end) for start in holding] + [(start, start) for start in later]:
-        target = _free_name(quarantine, begin)
-        with closing(log.open(start, writable=False)) as segment, target.open("xb") as file:
-            for at, size_bytes in data_ranges(segment, begin - start):
-                file.seek(at - (begin - start))
+    for each in behind:
+        target = _free_name(quarantine, each.begin)
+        with closing(log.open(each.start, writable=False)) as segment, target.open("xb") as file:
+            for at, size_bytes in each.data:
+                file.seek(at - (each.begin - each.start))
                 file.write(segment.view[at : at + size_bytes])
             file.flush()
             os.fsync(file.fileno())
@@ -98,17 +102,6 @@ def _set_aside(
     sync_directory(quarantine)
     sync_directory(quarantine.parent)
     return kept
-
-
-def _clear(log: LogDirectory, start: int, offset_bytes: int) -> None:
-    """Zero a file from an offset on, and sync it where that changed anything."""
-    with closing(log.open(start, writable=True)) as segment:
-        is_changed = False
-        for at, size_bytes in data_ranges(segment, offset_bytes):
-            zero(segment.address + at, size_bytes)
-            is_changed = True
-        if is_changed:
-            os.fdatasync(segment.descriptor)
 
 
 def _free_name(quarantine: Path, position: int) -> Path:

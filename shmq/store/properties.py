@@ -3,6 +3,8 @@
 A pair whose name or value is empty is dropped, a missing last 0x02 is tolerated, a value may hold 0x01, and of
 two pairs with one name the last wins. So does RocketMQ read them, whatever order they are in.
 
+`split` and `copy_text` give a kernel what `parse` gives Python.
+
 The kernels read raw bytes that are already known to lie within a record. `java_hash` gives the hash that Java
 gives the decoded text: its UTF-16 units, each malformed sequence of bytes being one U+FFFD.
 """
@@ -11,13 +13,18 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from shmq.jit import kernel
-from shmq.memory.block import equal
-from shmq.memory.endian import load_native_i32, load_native_i64, load_u8
+from shmq.memory.block import copy, equal
+from shmq.memory.endian import load_native_i32, load_native_i64, load_u8, store_native_i64, store_u8
 from shmq.memory.lanes import LANES, bytes_up_to, lowest_bit
 from shmq.store.position import NONE
 
 NAME_END: Final = 0x01
 VALUE_END: Final = 0x02
+
+PAIRS_MAX: Final = 0x7FFF // 4 + 1
+"""So many pairs fit into the properties of a record: a name, a value and their ends each."""
+PAIR_WORDS: Final = 4
+"""A pair: where its name lies and how long it is, and so for its value."""
 
 _TAGS: Final = int.from_bytes(b"TAGS", "little")
 _KEYS: Final = int.from_bytes(b"KEYS", "little")
@@ -114,6 +121,73 @@ def find_texts(properties: int, size_bytes: int, readable_bytes: int) -> Texts:
                 unique_bytes = pair_end - unique
         pair = pair_end + 1
     return Texts(tags, tags_bytes, keys, keys_bytes, unique, unique_bytes)
+
+
+@kernel
+def split(properties: int, size_bytes: int, readable_bytes: int, pairs: int) -> int:
+    """Write where the pairs lie, in their order, and return how many they are; of one name there is one.
+
+    Args:
+        properties: where they begin.
+        size_bytes: how long they are.
+        readable_bytes: how much can be read from there on.
+        pairs: room for PAIRS_MAX pairs of PAIR_WORDS words.
+    """
+    count = 0
+    at = 0
+    while at < size_bytes:
+        pair_end = _pair_end(properties, at, size_bytes, readable_bytes)
+        name_end = at
+        while name_end < pair_end and load_u8(properties + name_end) != NAME_END:
+            name_end += 1
+        if at < name_end < pair_end - 1:
+            name = properties + at
+            index = _pair_of(pairs, count, name, name_end - at)
+            pair = pairs + 8 * PAIR_WORDS * index
+            store_native_i64(pair, name)
+            store_native_i64(pair + 8, name_end - at)
+            store_native_i64(pair + 16, properties + name_end + 1)
+            store_native_i64(pair + 24, pair_end - name_end - 1)
+            count = max(count, index + 1)
+        at = pair_end + 1
+    return count
+
+
+@kernel
+def _pair_of(pairs: int, count: int, name: int, name_bytes: int) -> int:
+    """The index of the pair that has this name, or of the next one."""
+    for index in range(count):
+        pair = pairs + 8 * PAIR_WORDS * index
+        if load_native_i64(pair + 8) == name_bytes and equal(load_native_i64(pair), name, name_bytes):
+            return index
+    return count
+
+
+@kernel
+def copy_text(target: int, text: int, size_bytes: int) -> int:
+    """Copy UTF-8, each malformed sequence as one U+FFFD; return how many bytes it became, three times as many at most."""
+    at = 0
+    while at + 8 <= size_bytes and load_native_i64(text + at) & _NOT_ASCII == 0:
+        at += 8
+    while at < size_bytes and load_u8(text + at) < 0x80:
+        at += 1
+    copy(target, text, at)
+    copied = at
+    while at < size_bytes:
+        taken = 1
+        point = load_u8(text + at)
+        if point >= 0x80:
+            point, taken = _decode_character(text + at, size_bytes - at)
+        if point == _REPLACEMENT:
+            store_u8(target + copied, 0xEF)
+            store_u8(target + copied + 1, 0xBF)
+            store_u8(target + copied + 2, 0xBD)
+            copied += 3
+        else:
+            copy(target + copied, text + at, taken)
+            copied += taken
+        at += taken
+    return copied
 
 
 @kernel

@@ -8,8 +8,10 @@ entries until the first that is none, and stale ones behind it would come back t
 Each operation may be killed and run again.
 """
 
+import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,13 +20,18 @@ from shmq.errors import StoreError
 from shmq.jit import entry
 from shmq.memory.block import zero
 from shmq.memory.endian import load_i32, load_i64
+from shmq.memory.pages import bring_in_singly
+from shmq.store.data_ranges import data_ranges
 from shmq.store.position import NONE
 from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, is_message
-from shmq.store.segment import Segment, file_name, list_starts, remove_empty_last
-from shmq.store.store_files import sync_directory
+from shmq.store.segment import Segment, Sequence, file_name, list_sequence, remove_empty_last
 
 _FILES_SCANNED: Final = 3
 """Only the newest files can hold what was not yet on disk; RocketMQ scans as many."""
+_TOPIC_NAME: Final = re.compile(r"[%|a-zA-Z0-9_-]+")
+"""What clients may call a topic. Brokers and clusters have topics of their name, whatever it is."""
+_ANYWHERE: Final = (1 << 63) - 1
+_QUEUE_ID_MAX: Final = (1 << 31) - 1
 
 
 class Extent(NamedTuple):
@@ -53,35 +60,54 @@ class QueueDirectory:
         Raises:
             StoreError: a file is foreign, of another size, or missing in the middle.
         """
-        return list_starts(self.path, self._file_bytes)
+        return self.sequence().starts
 
-    def recover(self) -> Extent:
-        """Find how far the queue reaches, and remove what lies behind its first entry that is none.
+    def sequence(self) -> Sequence:
+        """What lies there.
+
+        Raises:
+            StoreError: as `starts`.
+        """
+        return list_sequence(self.path, self._file_bytes)
+
+    def recover(
+        self, log_end: int = _ANYWHERE, below: int = _ANYWHERE, sequence: Sequence | None = None
+    ) -> Extent:
+        """Find how far the queue reaches, and remove what lies behind its first entry that cannot be one.
+
+        Nothing is synced: who needs that syncs the disk, once for all queues.
+
+        Args:
+            log_end: where the files of the log end: no record lies behind.
+            below: a position of the log: entries of records at and behind it are to go.
+            sequence: what lies there, where that is known.
 
         Raises:
             StoreError: a file is foreign, of another size, or missing in the middle.
         """
-        remove_empty_last(self.path)
-        starts = self.starts()
-        for start in starts[-_FILES_SCANNED:]:
-            with closing(self._open(start, writable=False)) as segment:
-                count = count_entries(segment.address, self._entries)
-            if count < self._entries:
-                return self._cut(start, count)
-        if not starts:
-            return Extent(0, 0)
-        return self._extent(starts[-1] // SIZE + self._entries)
+        sequence = self.sequence() if sequence is None else sequence
+        remove_empty_last(sequence)
+        kept = list(sequence.starts)
+        extent = Extent(kept[0] // SIZE if kept else 0, 0)
+        while kept:
+            with closing(self._open(kept[-1], writable=True)) as segment:
+                count = self._count(segment, log_end, below)
+                spoiled = self._first_spoiled(kept[-_FILES_SCANNED:-1], log_end, below)
+                if count > 0 and spoiled == NONE:
+                    _clear(segment, count)
+                    extent = self._extent(segment, kept, count)
+                    break
+            if spoiled == NONE:
+                kept.pop()
+            else:
+                del kept[kept.index(spoiled) + 1 :]
+        for start in reversed(sequence.starts[len(kept) :]):
+            self._unlink(start)
+        return extent
 
     def truncate(self, position: int) -> Extent:
-        """Remove the entries of records at and behind a position of the log."""
-        starts = self.starts()
-        for start in reversed(starts):
-            with closing(self._open(start, writable=False)) as segment:
-                count = count_below(segment.address, self._entries, position)
-            if count > 0:
-                return self._cut(start, count)
-            self._unlink(start)
-        return Extent(starts[0] // SIZE if starts else 0, 0)
+        """Remove the entries of records at and behind a position of the log; sync nothing."""
+        return self.recover(below=position)
 
     def find_min(self, max_offset: int, position: int) -> int:
         """The queue offset of the first message at or behind a position of the log; max_offset without one."""
@@ -92,7 +118,7 @@ class QueueDirectory:
                 last = last_message(segment.address, count)
                 if last == NONE or load_i64(segment.address + last * SIZE + POSITION) < position:
                     continue
-                return first + first_message(segment.address, count, position)
+                return first + find_message(segment.address, count, position)
         return max_offset
 
     def remove_below(self, position: int) -> list[Path]:
@@ -111,36 +137,47 @@ class QueueDirectory:
         """Remove the whole queue, newest file first."""
         for start in reversed(self.starts()):
             self._unlink(start)
-        if self.path.exists():
+        try:
             self.path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # what is none of ours stays, and so its directory
+                raise
 
-    def _cut(self, start: int, count: int) -> Extent:
-        """Keep so many entries of the file that begins there, and no file behind it."""
-        for other in reversed(self.starts()):
-            if other > start or (other == start and count == 0):
-                self._unlink(other)
-        if count > 0:
-            with closing(self._open(start, writable=True)) as segment:
-                dirty = count_until_zeros(segment.address, self._entries) - count
-                if dirty > 0:
-                    zero(segment.address + count * SIZE, dirty * SIZE)
-                    os.fdatasync(segment.descriptor)
-        if self.path.exists():
-            sync_directory(self.path)
-        return self._extent(start // SIZE + count)
-
-    def _extent(self, max_offset: int) -> Extent:
-        for start in reversed(self.starts()):
-            count = min(self._entries, max_offset - start // SIZE)
+    def _first_spoiled(self, starts: list[int], log_end: int, below: int) -> int:
+        """The first of these files that is not full of entries, as all but the last must be; else NONE."""
+        for start in starts:
             with closing(self._open(start, writable=False)) as segment:
-                last = last_message(segment.address, count)
-                if last != NONE:
-                    entry = segment.address + last * SIZE
-                    return Extent(max_offset, load_i64(entry + POSITION) + load_i32(entry + RECORD_SIZE))
+                if self._count(segment, log_end, below) < self._entries:
+                    return start
+        return NONE
+
+    def _count(self, segment: Segment, log_end: int, below: int) -> int:
+        """How many entries a file holds that can be some."""
+        # What was ever written is asked for at once; what was only reserved is not read at all.
+        written_bytes = os.lseek(segment.descriptor, 0, os.SEEK_HOLE)
+        os.posix_fadvise(segment.descriptor, 0, written_bytes, os.POSIX_FADV_WILLNEED)
+        return count_entries(segment.address, self._entries, log_end, below)
+
+    def _extent(self, last: Segment, starts: list[int], count: int) -> Extent:
+        """How far a queue reaches whose last file holds so many entries."""
+        max_offset = last.start // SIZE + count
+        found = last_message(last.address, count)
+        if found != NONE:
+            return Extent(max_offset, _end_of(last, found))
+        for start in reversed(starts[:-1]):
+            with closing(self._open(start, writable=False)) as segment:
+                found = last_message(segment.address, self._entries)
+                if found != NONE:
+                    return Extent(max_offset, _end_of(segment, found))
         return Extent(max_offset, 0)
 
     def _open(self, start: int, writable: bool) -> Segment:
-        return Segment.open(self._file(start), start, self._file_bytes, writable)
+        segment = Segment.open(self._file(start), start, self._file_bytes, writable)
+        # Or the first fault brings in all that the disk's read-ahead allows: 6 MB of zeros for each queue.
+        bring_in_singly(segment.address, segment.size_bytes, is_single=True)
+        return segment
 
     def _file(self, start: int) -> Path:
         return self.path / file_name(start)
@@ -157,49 +194,74 @@ def queue_path(root: Path, topic: bytes, queue_id: int) -> Path:
     """
     if topic in {b"", b".", b".."} or b"/" in topic or b"\0" in topic:
         raise StoreError(f"no directory can have the name of the topic {topic!r}")
-    return root / os.fsdecode(topic) / str(queue_id)
+    return Path(f"{root}/{os.fsdecode(topic)}/{queue_id}")
 
 
 def list_queues(root: Path) -> Iterator[tuple[bytes, int]]:
-    """Topic and queue id of each directory of a queue; what is named otherwise is none of ours."""
-    if not root.exists():
-        return
-    for topic in sorted(root.iterdir()):
-        if topic.is_dir():
-            for queue in sorted(topic.iterdir()):
-                if queue.is_dir() and queue.name.isdecimal():
-                    yield os.fsencode(topic.name), int(queue.name)
+    """Topic and queue id of each directory of a queue; what could be none of ours is passed over.
+
+    Raises:
+        StoreError: a directory cannot be read, or where one belongs lies something else.
+    """
+    for topic in _directories(root, _TOPIC_NAME.fullmatch):
+        queues = [int(queue) for queue in _directories(root / topic, _is_queue_id) if _is_queue_id(queue)]
+        for queue_id in sorted(queues):
+            yield os.fsencode(topic), queue_id
+
+
+def _directories(path: Path, is_ours: Callable[[str], object]) -> list[str]:
+    """The names of the directories in a directory, in order; nothing else there may have a name of ours."""
+    found: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    found.append(entry.name)
+                elif is_ours(entry.name):
+                    raise StoreError(f"{entry.path} is where a directory of queues belongs: move it away")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"cannot list {path}: {error.strerror}") from error
+    return sorted(found)
+
+
+def _is_queue_id(name: str) -> bool:
+    """Whether a name is a queue id as it is written: RocketMQ passes over others too."""
+    return name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) <= _QUEUE_ID_MAX
+
+
+def _clear(segment: Segment, count: int) -> None:
+    """Zero what lies behind so many entries."""
+    for at, size_bytes in data_ranges(segment, count * SIZE):
+        zero(segment.address + at, size_bytes)
+
+
+def _end_of(segment: Segment, index: int) -> int:
+    """Where the record of an entry ends."""
+    at = segment.address + index * SIZE
+    return load_i64(at + POSITION) + load_i32(at + RECORD_SIZE)
 
 
 @entry
-def count_entries(entries: int, count: int) -> int:
-    """How many entries there are before the first that is none."""
+def count_entries(entries: int, count: int, log_end: int, below: int) -> int:
+    """How many entries there are before the first that cannot be one, or is of a record that is not below a position.
+
+    The records of a queue follow each other in the log. Whatever else lies here, as garbage may that a disk gave for
+    what it lost, is none of them.
+    """
+    behind = 0  # the record before
     for index in range(count):
         entry = entries + index * SIZE
-        if load_i64(entry + POSITION) < 0 or load_i32(entry + RECORD_SIZE) <= 0:
+        position = load_i64(entry + POSITION)
+        size = load_i32(entry + RECORD_SIZE)
+        if position < 0 or size <= 0:
             return index
+        if is_message(size):
+            if position < behind or position >= below or position > log_end - size:
+                return index
+            behind = position + size
     return count
-
-
-@entry
-def count_below(entries: int, count: int, position: int) -> int:
-    """How many entries there are before the first that is none or lies at or behind a position."""
-    for index in range(count):
-        entry = entries + index * SIZE
-        if load_i32(entry + RECORD_SIZE) <= 0 or not 0 <= load_i64(entry + POSITION) < position:
-            return index
-    return count
-
-
-@entry
-def count_until_zeros(entries: int, count: int) -> int:
-    """How many entries there are before nothing but zeros follows."""
-    while count > 0:
-        entry = entries + (count - 1) * SIZE
-        if load_i64(entry) != 0 or load_i64(entry + 8) != 0 or load_i32(entry + 16) != 0:
-            return count
-        count -= 1
-    return 0
 
 
 @entry
@@ -209,6 +271,30 @@ def last_message(entries: int, count: int) -> int:
         if is_message(load_i32(entries + index * SIZE + RECORD_SIZE)):
             return index
     return NONE
+
+
+@entry
+def find_message(entries: int, count: int, position: int) -> int:
+    """As `first_message`, by bisection: of a file whose last message lies at or behind the position.
+
+    Where the entries are no row that rises, as behind a hole, one by one.
+    """
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high) // 2
+        entry = entries + middle * SIZE
+        if is_message(load_i32(entry + RECORD_SIZE)) and load_i64(entry + POSITION) >= position:
+            high = middle
+        else:
+            low = middle + 1
+    before = entries + (low - 1) * SIZE
+    if low > 0 and load_i32(before + RECORD_SIZE) <= 0:
+        return first_message(entries, count, position)
+    return (
+        low
+        if is_message(load_i32(entries + low * SIZE + RECORD_SIZE))
+        else first_message(entries, count, position)
+    )
 
 
 @entry

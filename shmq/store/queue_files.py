@@ -23,13 +23,15 @@ Files whose window went are remembered with the dirty ones.
 A crash leaves entries behind the published maximum of a queue; the next dispatcher writes them again, the same.
 """
 
+import contextlib
+import errno
 import mmap
 import os
 import resource
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -42,7 +44,8 @@ from shmq.memory.syscalls import preallocate, sync_disk_of
 from shmq.store.new_file import make_file
 from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import PRE_BLANK_SIZE, SIZE, QueueEntry, encode, fill_pre_blank
-from shmq.store.segment import file_name
+from shmq.store.segment import file_name, list_files
+from shmq.store.store_files import sync_directory
 
 _RESERVE_BYTES_MIN: Final = 64 << 10
 _RESERVE_BYTES_MAX: Final = 256 << 10
@@ -63,6 +66,18 @@ LAYOUT: Final = layout(
 )
 _GAP_ENTRIES_MAX: Final = 10_000_000
 """A gap longer than this (200 MB of blanks) is taken for a broken record, not for a queue."""
+
+
+class Unsynced(NamedTuple):
+    """What a power cut may take.
+
+    Attributes:
+        files: written to; where they are very many, the one directory of all in their place.
+        directories: in which a name was made.
+    """
+
+    files: list[Path]
+    directories: list[Path]
 
 
 @dataclass(slots=True)
@@ -99,6 +114,7 @@ class QueueFiles:
         self._folders: dict[int, str] = {}
         self._windows_max = windows_max or part_windows_max()
         self._unflushed: set[str] = set()
+        self._grown: set[Path] = set()
         self._slots_used = 0
         self._memory = np.zeros(slots * LAYOUT.itemsize + _LINE_BYTES, dtype=np.uint8)
         begin = -address_of(self._memory) % _LINE_BYTES
@@ -167,16 +183,36 @@ class QueueFiles:
         self.addresses[slot] = self.firsts[slot] = self.ends[slot] = self.dirty[slot] = 0
         unmap_part(window.address, window.size_bytes)
 
-    def take_dirty(self) -> list[Path]:
-        """The files written since the last call, for `sync_files`; where they are very many, their root."""
-        paths = self._unflushed
-        self._unflushed = set()
+    def remove(self, slot: int, queue: tuple[bytes, int]) -> None:
+        """Remove a queue's files and directory, the oldest first: what a crash leaves ends where the queue ended.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        self.forget(slot)
+        folder = Path(self._folder(slot, queue))
+        for path in list_files(folder):
+            path.unlink()
+        for directory in (folder, folder.parent):
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                break
+
+    def take_dirty(self) -> Unsynced:
+        """What was written since the last call, for `sync_files`."""
+        paths, grown = self._unflushed, self._grown
+        self._unflushed, self._grown = set(), set()
         written = np.flatnonzero(self.dirty[: self._slots_used])
         self.dirty[written] = 0
         if len(paths) + len(written) > _FILES_MAX:
-            return [self.root]
+            return Unsynced([self.root], [])
         paths.update(self._windows[int(slot)].path for slot in written)
-        return sorted(map(Path, paths))
+        return Unsynced(sorted(map(Path, paths)), sorted(grown))
 
     def close(self) -> None:
         """Give up all windows; what is dirty stays to be taken."""
@@ -253,6 +289,9 @@ class QueueFiles:
             os.pwrite(descriptor, content, 0)
 
         self._unflushed.add(path)
+        folder = Path(path).parent
+        self._grown.add(folder)
+        self._grown.update(above.parent for above in (folder, folder.parent, self.root) if not above.exists())
         return make_file(Path(path), prepare)
 
     def _folder(self, slot: int, queue: tuple[bytes, int]) -> str:
@@ -267,15 +306,13 @@ class QueueFiles:
         return min(round_up(max(needed_bytes, reserved_bytes + step), mmap.PAGESIZE), self._file_bytes)
 
 
-def sync_files(paths: list[Path]) -> None:
-    """Make files durable, whoever wrote them, in any thread; one that is gone needs nothing.
-
-    In the place of files may stand a directory: then everything on its disk is made durable.
+def sync_files(unsynced: Unsynced) -> None:
+    """Make files durable with their names, whoever wrote them, in any thread; what is gone needs nothing.
 
     Raises:
         OSError: the disk failed; what was written may be lost.
     """
-    for path in paths:
+    for path in unsynced.files:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -287,6 +324,9 @@ def sync_files(paths: list[Path]) -> None:
                 os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+    for directory in unsynced.directories:
+        with contextlib.suppress(FileNotFoundError):
+            sync_directory(directory)
 
 
 def default_windows_max() -> int:

@@ -1,4 +1,4 @@
-"""Layout: each queue's slot, and the four numbers that every process wants of it.
+"""Layout: each queue's slot, and the numbers that processes want of it.
 
 A queue is (topic id, queue id); its slot is a small number that never changes while the broker runs. Beside
 the keys lie columns, one word a slot, each with one writer:
@@ -8,7 +8,8 @@ the keys lie columns, one word a slot, each with one writer:
     next          writer        queue offset of the next message; may run ahead of max
     max           dispatcher    queue offset after the last entry: what consumers can see
     end_position  dispatcher    end of the last dispatched record of the queue in the log
-    min           retention     queue offset of the first message that is still there
+    min           conductor     queue offset of the first message that is still there
+    dropped       conductor     the queue's max when its files were given up; 0: they are kept
 
 `max` is released after the entry it covers; whoever acquires it may read the entry. `end_position` follows it,
 so a dispatcher killed in between finds the record not dispatched and its offset taken, which it puts right. `min`
@@ -36,7 +37,8 @@ NEXT: Final = 1
 MAX: Final = 2
 END_POSITION: Final = 3
 MIN: Final = 4
-COLUMNS: Final = 4
+DROPPED: Final = 5
+COLUMNS: Final = 5
 
 
 def queue_table_bytes(capacity: int) -> int:
@@ -108,6 +110,7 @@ class QueueTable:
         max: the max offset, by slot.
         end_position: the end of the last dispatched record, by slot.
         min: the min offset, by slot.
+        dropped: the max offset at which its files were given up, by slot; or 0.
     """
 
     def __init__(self, memory: Bytes) -> None:
@@ -119,6 +122,7 @@ class QueueTable:
         self.max: Words = self._keys.column(MAX)
         self.end_position: Words = self._keys.column(END_POSITION)
         self.min: Words = self._keys.column(MIN)
+        self.dropped: Words = self._keys.column(DROPPED)
 
     @property
     def count(self) -> int:
@@ -135,7 +139,7 @@ class QueueTable:
         Raises:
             StoreError: the table is full, or an id is negative.
         """
-        return self._keys.add(topic_id, queue_id, {NEXT: 0, MAX: 0, END_POSITION: 0, MIN: 0})
+        return self._keys.add(topic_id, queue_id, {NEXT: 0, MAX: 0, END_POSITION: 0, MIN: 0, DROPPED: 0})
 
     def topic_and_queue(self, slot: int) -> tuple[int, int]:
         """The topic id and queue id that a slot is for."""

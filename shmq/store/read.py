@@ -18,14 +18,7 @@ import numpy as np
 from shmq.errors import StoreError
 from shmq.jit import Words
 from shmq.memory.block import address_of
-from shmq.store.log import LogReader
-from shmq.store.mapping_table import MappingTable
-from shmq.store.position import NONE
-from shmq.store.queue_directory import queue_path
-from shmq.store.queue_entry import SIZE
-from shmq.store.queue_files import default_windows_max
-from shmq.store.queue_table import QueueTable, queue_bounds
-from shmq.store.scan import (
+from shmq.store.entry_scan import (
     BYTES,
     COUNT,
     FILTERED,
@@ -38,6 +31,13 @@ from shmq.store.scan import (
     Scan,
     scan,
 )
+from shmq.store.log import LogReader
+from shmq.store.mapping_table import MappingTable
+from shmq.store.position import NONE
+from shmq.store.queue_directory import queue_path
+from shmq.store.queue_entry import SIZE
+from shmq.store.queue_files import default_windows_max
+from shmq.store.queue_table import QueueTable, queue_bounds
 from shmq.store.segment import file_name
 from shmq.store.store_files import StoreSizes
 
@@ -183,8 +183,13 @@ class QueueReader:
         return min(end, (offset // self.file_entries + 1) * self.file_entries) - offset
 
     def forget_below(self, position: int) -> None:
-        """Let go of log files that lie wholly below a position."""
+        """Let go of what retention has removed: log files wholly below a position, and queue files with gone entries.
+
+        A queue file that begins below its queue's min may be gone, and another one be made under its name.
+        """
         self.log.forget_below(position)
+        for key in [key for key in self._mapped if key[1] < int(self.queues.min[key[0]])]:
+            self._unmap(key)
 
     def forget(self, slot: int) -> None:
         """Let go of a queue's files, where they were removed."""

@@ -28,9 +28,10 @@ from shmq.store.key_files import KeyFiles, list_key_files
 from shmq.store.key_mark import KeyMark, write_key_mark
 from shmq.store.log import LogDirectory, LogReader
 from shmq.store.name_table import NameTable, format_name_table, name_table_bytes
+from shmq.store.pace import Pace
 from shmq.store.queue_directory import QueueDirectory, list_queues, queue_path
 from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_bytes
-from shmq.store.recover import Advance, Recovered, Tables, recover
+from shmq.store.recover import Recovered, Tables, recover
 from shmq.store.segment import NAME_DIGITS, list_files
 from shmq.store.store_files import (
     StorePaths,
@@ -67,7 +68,7 @@ def rebuild_store(
     wanted: Rebuilding,
     now_ms: int,
     say: Callable[[str], None],
-    advance: Advance,
+    pace: Pace,
 ) -> Recovered:
     """Build anew what is wanted, and leave the store closed.
 
@@ -77,7 +78,7 @@ def rebuild_store(
         wanted: what is to be built.
         now_ms: the clock.
         say: told what goes on, in sentences.
-        advance: told how far it is.
+        pace: told often how far it is.
 
     Returns:
         What recovery found.
@@ -96,9 +97,9 @@ def rebuild_store(
     if wanted.index:
         _forget_index(paths)
     tables = _tables(paths, wanted.delay_levels_ms)
-    recovered = recover(paths, sizes, tables, is_clean, now_ms, say, advance=advance)
+    recovered = recover(paths, sizes, tables, is_clean, now_ms, say, pace=pace)
     if wanted.index:
-        _build_index(paths, sizes, recovered, now_ms, advance)
+        _build_index(paths, sizes, recovered, now_ms, pace)
     mark_closed(paths)
     return recovered
 
@@ -147,16 +148,14 @@ def _tables(paths: StorePaths, delay_levels_ms: Sequence[int]) -> Tables:
     return Tables(NameTable(names), QueueTable(rows), delay_levels_ms)
 
 
-def _build_index(
-    paths: StorePaths, sizes: StoreSizes, recovered: Recovered, now_ms: int, advance: Advance
-) -> None:
+def _build_index(paths: StorePaths, sizes: StoreSizes, recovered: Recovered, now_ms: int, pace: Pace) -> None:
     files = KeyFiles(paths.index, sizes.key_index)
     with closing(files), closing(LogReader(paths.commitlog, sizes.commit_log_file_bytes)) as log:
         build = KeyBuild(log, files)
         position = begin = recovered.indexed
         while position < recovered.end:
             position = build.step(position, recovered.end, _STEP_BYTES, now_ms).reached
-            advance("writing the key index", position - begin, recovered.end - begin)
+            pace("writing the key index", position - begin, recovered.end - begin, "bytes")
         try:
             for segment in files.take_unsynced():
                 segment.sync(0, segment.size_bytes)

@@ -9,8 +9,9 @@ A mapping lives until the last slice of it is gone, whatever `close` is told.
 import contextlib
 import mmap
 import os
+import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from shmq.memory.pages import bring_in_singly, populate_for_writing
 from shmq.memory.syscalls import preallocate, sync_mapped
 from shmq.memory.words import load_word
 from shmq.store.new_file import make_file
-from shmq.store.store_files import sync_directory
+from shmq.store.store_files import make_directory, sync_directory
 
 NAME_DIGITS: Final = 20
 
@@ -134,46 +135,100 @@ def file_name(start: int) -> str:
     return f"{start:0{NAME_DIGITS}d}"
 
 
+class Sequence(NamedTuple):
+    """What lies in the directory of a sequence.
+
+    Attributes:
+        starts: the position of the first byte of each file, in order.
+        empty_last: a last file without a byte, left by a RocketMQ that died while making it.
+    """
+
+    starts: list[int]
+    empty_last: Path | None = None
+
+
 def list_starts(directory: Path, file_bytes: int) -> list[int]:
-    """The starts of the files of a sequence, in order; directories and an empty last file are passed over.
+    """As `list_sequence`; only where the files begin."""
+    return list_sequence(directory, file_bytes).starts
+
+
+def list_sequence(directory: Path, file_bytes: int) -> Sequence:
+    """The files of a sequence; other directories are passed over.
 
     Raises:
-        StoreError: a file is foreign, of another size, or missing in the middle; the message names the path.
+        StoreError: a file is foreign, of another size, not to be used, or missing in the middle, or a directory has
+            the name of one; the message names the path, and what to do.
     """
     starts: list[int] = []
-    paths = list_files(directory)
-    for path in paths:
-        found_bytes = path.stat().st_size
-        if found_bytes == 0 and path == paths[-1]:
-            break
+    entries = [entry for entry in _scan(directory) if not entry.is_dir() or _is_name(entry.name)]
+    for entry in entries:
+        found_bytes = _size_of(entry)
+        if found_bytes == 0 and entry == entries[-1]:
+            return Sequence(starts, Path(entry.path))
         if found_bytes != file_bytes:
-            raise StoreError(f"{path} has {found_bytes} bytes where {file_bytes} are configured")
-        if len(path.name) != NAME_DIGITS or not path.name.isdecimal():
-            raise StoreError(f"{path} does not belong here: its name is not {NAME_DIGITS} digits")
-        start = int(path.name)
+            raise StoreError(
+                f"{entry.path} has {found_bytes} bytes where {file_bytes} are configured: move it away, or configure "
+                "the size that this store was made with"
+            )
+        if not _is_name(entry.name):
+            raise StoreError(
+                f"{entry.path} does not belong here: its name is not {NAME_DIGITS} digits; move it away"
+            )
+        start = int(entry.name)
         if start % file_bytes != 0:
-            raise StoreError(f"{path} does not begin at a multiple of {file_bytes} bytes")
+            raise StoreError(f"{entry.path} does not begin at a multiple of {file_bytes} bytes: move it away")
         if starts and start != starts[-1] + file_bytes:
-            raise StoreError(f"{directory / file_name(starts[-1] + file_bytes)} is missing before {path}")
+            raise StoreError(
+                f"{directory / file_name(starts[-1] + file_bytes)} is missing before {entry.path}: put it back, or "
+                "move away either all files before it or all behind it, which gives up what they hold"
+            )
         starts.append(start)
-    return starts
+    return Sequence(starts)
 
 
 def list_files(directory: Path) -> list[Path]:
-    """The files of a directory by name, without its directories; none where it does not exist."""
-    if not directory.exists():
+    """The files of a directory by name, without its directories; none where it does not exist.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return [Path(entry.path) for entry in _scan(directory) if not entry.is_dir()]
+
+
+def remove_empty_last(sequence: Sequence) -> None:
+    """Remove an empty last file, so that one can be made there."""
+    if sequence.empty_last is not None:
+        sequence.empty_last.unlink()
+        sync_directory(sequence.empty_last.parent)
+
+
+def _scan(directory: Path) -> list[os.DirEntry[str]]:
+    """What lies in a directory, by name."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
         return []
-    return sorted(path for path in directory.iterdir() if not path.is_dir())
+    except OSError as error:
+        raise StoreError(f"cannot list {directory}: {error.strerror}") from error
 
 
-def remove_empty_last(directory: Path) -> Path | None:
-    """Remove an empty last file, left by a RocketMQ that died while making it; return what was removed."""
-    paths = list_files(directory)
-    if not paths or paths[-1].stat().st_size != 0:
-        return None
-    paths[-1].unlink()
-    sync_directory(directory)
-    return paths[-1]
+def _is_name(name: str) -> bool:
+    return len(name) == NAME_DIGITS and name.isascii() and name.isdecimal()
+
+
+def _size_of(entry: os.DirEntry[str]) -> int:
+    """The size of a regular file that this user may read and write."""
+    try:
+        found = entry.stat()
+    except OSError as error:
+        what = "a symbolic link to nothing" if entry.is_symlink() else f"not to be read ({error.strerror})"
+        raise StoreError(f"{entry.path} is {what}: put right what it should be, or remove it") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{entry.path} is no file, though a file belongs there: move it away")
+    if not os.access(entry.path, os.R_OK | os.W_OK):
+        raise StoreError(f"{entry.path} must be readable and writable to this user: change its owner or mode")
+    return found.st_size
 
 
 def _create(path: Path, size_bytes: int) -> int:
@@ -181,6 +236,7 @@ def _create(path: Path, size_bytes: int) -> int:
         preallocate(descriptor, 0, size_bytes)
         os.fsync(descriptor)
 
+    make_directory(path.parent)
     descriptor = make_file(path, prepare)
     sync_directory(path.parent)
     return descriptor

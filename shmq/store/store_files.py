@@ -5,9 +5,11 @@
     index/          hash indexes of keys
     config/         JSON documents, each with its .bak
     checkpoint      from where recovery may start
+    queues.checkpoint  what every queue was at the last clean end; RocketMQ does not look here
     index.checkpoint  how far the key index is on disk; RocketMQ does not look here
     abort           exists while the store is open, and after a crash; holds a process id
     lock            its first byte is locked by whoever has the store open
+    sync.failed     what the system said when the log could not be synced; RocketMQ does not look here
     quarantine/     bytes that recovery cut off; RocketMQ does not look here
 
 A start goes in this order: `check_layout` (reads only), `StoreLock` (before any file is read), `was_left_open`,
@@ -15,6 +17,7 @@ A start goes in this order: `check_layout` (reads only), `StoreLock` (before any
 lock. A crash in between leaves `abort`, whatever else it leaves.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -84,6 +87,11 @@ class StorePaths:
         return self.root / "checkpoint"
 
     @property
+    def queues_checkpoint(self) -> Path:
+        """The file that says what every queue was when the store was closed; RocketMQ does not know it."""
+        return self.root / "queues.checkpoint"
+
+    @property
     def abort(self) -> Path:
         """The file that marks an open store."""
         return self.root / "abort"
@@ -92,6 +100,11 @@ class StorePaths:
     def lock(self) -> Path:
         """The file whose first byte is locked."""
         return self.root / "lock"
+
+    @property
+    def sync_failed(self) -> Path:
+        """The file that says that what the system has cached of the log may not be what is on disk."""
+        return self.root / "sync.failed"
 
     @property
     def quarantine(self) -> Path:
@@ -210,7 +223,7 @@ def check_layout(paths: StorePaths) -> None:
         StoreError: a name is taken by something of another kind, a directory cannot be written, or the disk is full.
     """
     try:
-        paths.root.mkdir(parents=True, exist_ok=True)
+        make_directory(paths.root)
     except OSError as error:
         raise StoreError(f"the store directory {paths.root} cannot be made: {error.strerror}") from error
     for directory in (
@@ -221,13 +234,19 @@ def check_layout(paths: StorePaths) -> None:
         paths.config,
         paths.quarantine,
     ):
-        if directory.exists():
+        if _is_there(directory):
             if not directory.is_dir():
                 raise StoreError(f"{directory} must be a directory")
             if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
                 raise StoreError(f"{directory} must be readable and writable to this user")
-    for file in (paths.checkpoint, paths.index_checkpoint, paths.abort, paths.lock):
-        if file.exists() and not file.is_file():
+    for file in (
+        paths.checkpoint,
+        paths.queues_checkpoint,
+        paths.index_checkpoint,
+        paths.abort,
+        paths.lock,
+    ):
+        if _is_there(file) and not file.is_file():
             raise StoreError(f"{file} must be a file")
     disk = os.statvfs(paths.root)
     free_bytes = disk.f_bavail * disk.f_frsize
@@ -257,6 +276,22 @@ def mark_closed(paths: StorePaths) -> None:
     sync_directory(paths.root)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory where it is missing, and those above it, so that a power cut leaves their names.
+
+    Raises:
+        OSError: something else has the name, or the disk refuses.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    with contextlib.suppress(
+        PermissionError
+    ):  # where we may make a name and not read, nothing more can be done
+        sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -264,6 +299,13 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a name is taken; a link to a disk that is not mounted takes one, and is no empty store."""
+    if path.is_symlink() and not path.exists():
+        raise StoreError(f"{path} is a symbolic link to nothing: is the disk mounted?")
+    return path.exists()
 
 
 def _holder(paths: StorePaths) -> str:

@@ -14,6 +14,7 @@ from shmq import __version__, logs
 from shmq.config.settings import Config
 from shmq.jit import JIT_ENABLED, cache_directory, compile_kernels
 from shmq.store.checkpoint import Checkpoint, CheckpointFile
+from shmq.store.watermarks import Watermarks
 from shmq.supervisor.children import Child, run_once
 
 QUIET_SECONDS: Final = 1.0
@@ -85,9 +86,15 @@ def withdraw(config: Config) -> None:
         Path(config.ready_file).unlink(missing_ok=True)
 
 
-def note_clean_end(file: CheckpointFile, last: Checkpoint, queues_ms: int) -> None:
-    """Let the checkpoint say that the queues are whole too."""
-    file.write(replace(last, queues_timestamp_ms=max(queues_ms, last.queues_timestamp_ms)))
+def note_clean_end(file: CheckpointFile, last: Checkpoint, marks: Watermarks) -> None:
+    """Let the checkpoint say that the queues, and full files of the key index, are whole too."""
+    file.write(
+        replace(
+            last,
+            queues_timestamp_ms=max(marks.queues_ms, last.queues_timestamp_ms),
+            index_timestamp_ms=max(marks.full_keys_ms, last.index_timestamp_ms),
+        )
+    )
 
 
 def _namesrv_option(config: Config) -> str:

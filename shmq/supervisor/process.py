@@ -25,6 +25,8 @@ from shmq.shared import broker_memory, header, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.commit import STORE_MS
 from shmq.store.checkpoint import CheckpointFile, read_checkpoint
+from shmq.store.close_mark import write_close_mark
+from shmq.store.closed_queues import closed_queues
 from shmq.store.recover import Tables, recover
 from shmq.store.store_files import (
     StoreLock,
@@ -36,8 +38,11 @@ from shmq.store.store_files import (
     take_duty,
     was_left_open,
 )
+from shmq.store.transient_pool import TransientPool
 from shmq.supervisor import announcing
 from shmq.supervisor.children import Child, Children, run_once
+from shmq.supervisor.documents import check_documents
+from shmq.supervisor.pace_lines import PaceLines
 from shmq.supervisor.signals import STOP_SIGNALS, Signals
 from shmq.workers.connection import Listener
 from shmq.workers.listening import allow_many_descriptors, listen_on
@@ -82,7 +87,10 @@ def serve(loaded: Loaded) -> int:
         signals = Signals()  # from here on there is something to tidy up
         memory = broker_memory.create(config, time.time_ns())
         try:
-            grounds = Grounds(config, memory, paths, listeners, namesrv, _make_bells(memory))
+            pool = None
+            if config.transient_pool:
+                pool = TransientPool(config.transient_pool_buffers, config.commit_log_file_bytes)
+            grounds = Grounds(config, memory, paths, listeners, namesrv, _make_bells(memory), pool)
             return Supervisor(grounds, signals, started_ns).run()
         finally:
             region.unlink(memory.name)
@@ -109,12 +117,10 @@ class Supervisor:
         """Recover the store, run the roles, stop."""
         paths = self._grounds.paths
         was_clean = not was_left_open(paths)
-        mark_open(paths)
         if not run_once("recovery", self._config, lambda: self._recover(was_clean), self._must_recovery_end):
             self._log.error("the store could not be opened; nothing was started")
-            if was_clean and not self._early_stops:
-                mark_closed(paths)
             return EXIT_FAILED
+        mark_open(paths)  # as recovery has, but now by this process, which has the store open
         if self._early_stops:
             return self._close_store()
         for placement in placements(self._grounds):
@@ -138,6 +144,7 @@ class Supervisor:
         memory, config = self._memory, self._config
         log = logs.get("recovery")
         take_duty(self._grounds.paths, plan.SUPERVISOR)
+        check_documents(config, self._grounds.paths)
         recovered = recover(
             self._grounds.paths,
             StoreSizes.of(config),
@@ -145,10 +152,13 @@ class Supervisor:
             clean_exit=was_clean,
             now_ms=time.time_ns() // 1_000_000,
             progress=log.info,
+            pace=PaceLines(log.info, time.monotonic_ns).tell,
         )
         for path in recovered.set_aside:
             log.error("records that could not stay were copied aside", path=str(path))
-        memory.watermarks.begin(recovered.trimmed, recovered.end, recovered.store_ms, recovered.indexed)
+        memory.watermarks.begin(
+            recovered.trimmed, recovered.end, recovered.store_ms, recovered.indexed, recovered.full_keys_ms
+        )
         store_word(memory.place("writer") + STORE_MS, recovered.store_ms)  # store times never go back
 
     def _watch(self) -> int:
@@ -192,14 +202,16 @@ class Supervisor:
 
     def _close_store(self) -> int:
         marks = self._memory.watermarks
-        is_whole = marks.appended == marks.flushed == marks.dispatched
+        is_whole = marks.wrote <= marks.appended == marks.flushed == marks.dispatched
         if not is_whole or any(child.has_failed for child in self._children.all):
             self._log.warning("stopped, but not cleanly: the next start checks the store")
             return EXIT_FAILED
         paths = self._grounds.paths
         checkpoint = CheckpointFile(paths.checkpoint)
-        announcing.note_clean_end(checkpoint, read_checkpoint(paths.checkpoint), marks.queues_ms)
+        announcing.note_clean_end(checkpoint, read_checkpoint(paths.checkpoint), marks)
         checkpoint.close()
+        closed = closed_queues(self._memory.topic_names, self._memory.queues, paths.consumequeue)
+        write_close_mark(paths.queues_checkpoint, marks.trimmed, closed)
         mark_closed(paths)
         self._log.info("stopped")
         return EXIT_OK

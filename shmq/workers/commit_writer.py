@@ -3,7 +3,7 @@
 One kernel (`shared/rounds.py`) waits for submissions, goes round the senders' rings while there is anything in them,
 and wakes whom that concerns: those senders, and the dispatcher or, under SYNC_FLUSH, the flush thread, which runs in this process. When a
 file is full, the next one has been made ready by the flush thread, and is waited for if it has not; where the disk
-has no room for it, or a sync failed, submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
+has no room for it, or a gate is closed (`shared/gates.py`: a sync failed, a disk is nearly full), submissions are refused with SERVICE_NOT_AVAILABLE and nothing is appended.
 
 Producers in other processes come and go (`shared/local_sessions.py`): which of their rings are polled is looked
 up again when one word says so. Of one that is gone all that it published is committed; nobody waits for one.
@@ -21,22 +21,21 @@ from numpy.typing import NDArray
 from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
-from shmq.jit import entry
-from shmq.memory.atomics import load_relaxed, store_relaxed
 from shmq.memory.block import zero
-from shmq.memory.endian import load_i32, load_i64
 from shmq.memory.words import load_word
 from shmq.ring import doorbell, spsc, waiting
 from shmq.shared import commit, plan, rounds, senders
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.shared.gates import closed
 from shmq.shared.local_sessions import ATTACHED, LEAVING, Polled
-from shmq.store import record
 from shmq.store.log import LogDirectory
-from shmq.store.name_table import find_name
-from shmq.store.queue_table import find_queue, next_address
+from shmq.store.next_offsets import raise_next
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths
+from shmq.store.transient_pool import TransientPool
 from shmq.workers.flusher import Flusher
+from shmq.workers.log_end import LogEnd, MappedEnd
+from shmq.workers.pool_committer import PoolCommitter
 from shmq.workers.runner import row_alive, wall_ms
 
 BATCH_BYTES_MAX: Final = 512 * 1024
@@ -51,13 +50,16 @@ SERVICE_NOT_AVAILABLE: Final = 2
 class CommitWriter:
     """The writer's role (see `workers/role.py`)."""
 
-    def __init__(self, config: Config, memory: BrokerMemory, paths: StorePaths) -> None:
+    def __init__(
+        self, config: Config, memory: BrokerMemory, paths: StorePaths, pool: TransientPool | None = None
+    ) -> None:
+        """Prepare for a store; with a pool, records are placed there and come to the log behind the writer."""
         self._config = config
         self._memory = memory
         self._log = logs.get("writer")
         self._directory = LogDirectory(paths.commitlog, config.commit_log_file_bytes)
-        self._flusher = Flusher(config, memory, paths, self._directory)
-        self._is_sync = config.flush_disk_type == "SYNC_FLUSH"
+        self._flusher = Flusher(config, memory, paths, self._directory, pool)
+        self._end = self._make_end(pool)
         self._bell = memory.bell(plan.BELL_WRITER)
         self._rows = sender_rows(memory)
         self._polled_rows = self._rows[:0]
@@ -72,16 +74,19 @@ class CommitWriter:
         self._refusing = ""
         self._retry_at_ms = 0
         self._is_stopping = False
+        self._gates = memory.place("gates")
+        self._closed = 0
 
     def start(self) -> None:
         """Open the log where it ends, and finish what a dead predecessor began."""
-        end = self._memory.watermarks.appended
+        end = load_word(self._end.word)
         self._prepare_duty()
         self._take_up(self._segment_for(end))
         self._resume()
         self._clear_behind(end)
-        _derive_next(self._memory, self._directory)
+        self._derive_next(end)
         self._flusher.start(self._segment)
+        self._end.start(self._segment)
 
     @property
     def is_ready(self) -> bool:
@@ -93,12 +98,18 @@ class CommitWriter:
         self._flusher.heed()
         if not self._flusher.is_running:
             raise StoreError("the flush thread is gone")
+        if not self._end.is_running:
+            raise StoreError("the transient pool's thread is gone")
         if self._sessions.has_changed:
             self._heed_sessions()
+        self._closed = self._duty["closed_seen"] = closed(self._gates)
         now_ms = wall_ms()
         self._committed = 0
-        if self._flusher.failure or (self._refusing and now_ms < self._retry_at_ms):
-            return self._refuse_all()
+        if self._closed or (self._refusing and now_ms < self._retry_at_ms):
+            refused = self._refuse_all()
+            if not refused and (self._is_stopping or self._leaving):
+                self._forget_the_dead()
+            return refused
         self._duty["until_ns"] = now_ns + TURN_NS
         while True:
             outcome = rounds.go_round(self._duty_at)
@@ -124,7 +135,7 @@ class CommitWriter:
                 doorbell.sleep(self._bell, min(timeout_ns, RETRY_MS * 1_000_000))
         elif self._polled_rows["is_stuck"].any():  # for room for answers: nobody rings when there is some
             rounds.rest(self._duty_at, min(timeout_ns, STUCK_NS))
-        elif self._is_stopping or self._leaving or self._flusher.failure:
+        elif self._is_stopping or self._leaving or self._closed:
             rounds.rest(self._duty_at, timeout_ns)
         else:
             rounds.serve(self._duty_at, timeout_ns)
@@ -159,8 +170,16 @@ class CommitWriter:
 
     def close(self) -> None:
         """Flush everything, and give back a file made ready that was not needed."""
+        self._end.stop()
         self._flusher.stop()
         self._segment.close()
+
+    def _make_end(self, pool: TransientPool | None) -> LogEnd:
+        config, memory = self._config, self._memory
+        if pool is not None:
+            return PoolCommitter(config, memory, self._directory, pool, self._flusher.tell_writer)
+        is_sync = config.flush_disk_type == "SYNC_FLUSH"
+        return MappedEnd(memory, memory.bell(plan.BELL_FLUSHER if is_sync else plan.BELL_DISPATCHER))
 
     def _segment_for(self, position: int) -> Segment:
         """The file in which the log goes on from a position."""
@@ -174,10 +193,10 @@ class CommitWriter:
         memory = self._memory
         self._places = commit.Places(
             page=memory.place("writer"),
-            watermarks=memory.place("watermarks"),
+            end_word=self._end.word,
             topics=memory.topic_names.address,
             queues=memory.queues.address,
-            segment=segment.address,
+            segment=self._end.address_of(segment.start, segment),
             segment_start=segment.start,
             segment_bytes=segment.size_bytes,
         )
@@ -186,7 +205,8 @@ class CommitWriter:
     def _roll(self, now_ms: int) -> bool:
         """Go on in the next file; False where there can be none now."""
         try:
-            following = self._flusher.take_next(self._segment.end)
+            is_free = self._end.is_free_for(self._segment.end)
+            following = self._flusher.take_next(self._segment.end) if is_free else None
             self._is_waiting = following is None
             if following is None:
                 return False
@@ -199,6 +219,8 @@ class CommitWriter:
         if self._refusing:
             self._log.warning("taking messages again")
             self._refusing = ""
+        end = load_word(self._end.word)
+        self._end.begin_blank(end, self._segment.end - end)
         commit.close_file(self._places)
         self._flusher.retire(following)
         self._take_up(following)
@@ -224,7 +246,8 @@ class CommitWriter:
         duty["changes"] = memory.sessions.changes_address
         duty["batch_bytes_max"] = BATCH_BYTES_MAX
         duty["bell"] = self._bell
-        duty["follower_bell"] = memory.bell(plan.BELL_FLUSHER if self._is_sync else plan.BELL_DISPATCHER)
+        duty["follower_bell"] = self._end.bell
+        duty["gates"] = self._gates
         duty["flusher_bell"] = memory.bell(plan.BELL_FLUSHER)
         duty["strategy"] = waiting.STRATEGIES[self._config.writer_wait_strategy]
         duty["spins"] = waiting.spins_before_sleep()
@@ -274,7 +297,7 @@ class CommitWriter:
         return range(begin, begin + senders.SIZE * len(self._polled_rows), senders.SIZE)
 
     def _resume(self) -> None:
-        sender = commit.unfinished_ring(self._places.page, self._places.watermarks)
+        sender = commit.unfinished_ring(self._places.page, self._places.end_word)
         if sender < 0:
             return
         self._log.warning("finishing the batch of a dead writer", sender=sender)
@@ -283,11 +306,31 @@ class CommitWriter:
         rounds.wake_sender(address)
 
     def _clear_behind(self, end: int) -> None:
-        """Zero what a dead writer had begun behind `appended`."""
+        """Zero what a dead writer had begun behind the log's end."""
         dirty_end = min(load_word(self._places.page + commit.DIRTY_END), self._segment.end)
         if dirty_end > end:
             self._log.warning("clearing what a dead writer had begun", begin=end, bytes=dirty_end - end)
-            zero_range(self._segment.address + end - self._segment.start, dirty_end - end)
+            zero(self._end.address_of(end, self._segment), dirty_end - end)
+
+    def _derive_next(self, end: int) -> None:
+        """Set each queue's next offset behind its last record, dispatched or not."""
+        marks, queues = self._memory.watermarks, self._memory.queues
+        begin = marks.dispatched  # before `max` is read: what is below it is in `max`
+        count = queues.count  # once: the conductor may be adding one, which begins at 0
+        queues.next[:count] = queues.max[:count]
+        while begin < end:
+            start = begin - begin % self._directory.file_bytes
+            stop = min(end, start + self._directory.file_bytes)
+            if begin < marks.appended:
+                stop = min(stop, marks.appended)
+                segment = self._directory.open(start, writable=False)
+                address = segment.address + begin - start
+            else:
+                segment = self._segment
+                address = self._end.address_of(begin, segment)
+            begin = raise_next(self._memory.topic_names.address, queues.address, address, begin, stop)
+            if begin < 0:
+                raise StoreError(f"no record lies at position {-begin - 1} of the log, below its end")
 
 
 def sender_rows(memory: BrokerMemory) -> NDArray[np.void]:
@@ -314,53 +357,3 @@ def sender_rows(memory: BrokerMemory) -> NDArray[np.void]:
 
 def _are_empty(rows: NDArray[np.void]) -> bool:
     return all(spsc.is_empty(int(ring)) for ring in rows["ring"])
-
-
-@entry
-def zero_range(address: int, size_bytes: int) -> None:
-    """Set bytes of a mapped file to zero."""
-    zero(address, size_bytes)
-
-
-def _derive_next(memory: BrokerMemory, directory: LogDirectory) -> None:
-    """Set each queue's next offset behind its last record in the log, dispatched or not."""
-    begin = memory.watermarks.dispatched  # before `max` is read: what is below it is in `max`
-    queues = memory.queues
-    count = queues.count  # once: the conductor may be adding one, which begins at 0
-    queues.next[:count] = queues.max[:count]
-    end = memory.watermarks.appended
-    while begin < end:
-        start = begin - begin % directory.file_bytes
-        segment = directory.open(start, writable=False)
-        stop = min(end, segment.end)
-        begin = raise_next(
-            memory.topic_names.address, queues.address, segment.address + begin - start, begin, stop
-        )
-        if begin < 0:
-            raise StoreError(f"no record lies at position {-begin - 1} of the log, below its end")
-        segment.close()
-
-
-@entry
-def raise_next(topics: int, queues: int, address: int, begin: int, end: int) -> int:
-    """Walk the records of a part of a file; return the position behind it, or -1 - where it broke off."""
-    position = begin
-    while position < end:
-        at = address + position - begin
-        size = record.verify(at, end - position, False)
-        if size == record.BLANK:
-            return position + load_i32(at)
-        if size < 0:
-            return -1 - position
-        topic, topic_bytes = record.topic_at(at)
-        topic_id = find_name(topics, at + topic, topic_bytes)
-        slot = find_queue(queues, topic_id, load_i32(at + record.QUEUE_ID))
-        if slot < 0:
-            return -1 - position
-        if record.is_dispatched(load_i32(at + record.SYS_FLAG)):
-            word = next_address(queues, slot)
-            behind = load_i64(at + record.QUEUE_OFFSET) + 1
-            if behind > load_relaxed(word):
-                store_relaxed(word, behind)
-        position += size
-    return position

@@ -1,24 +1,33 @@
 """The conductor: alone changes metadata, and does what is due by the clock.
 
 It answers the control requests that network workers forward, tells all of them what has changed before an
-answer goes out, saves documents, registers at the name servers, delivers delayed messages, and is itself a
-sender to the commit writer.
+answer goes out, saves documents, registers at the name servers, delivers delayed messages, lets old files go, and is
+itself a sender to the commit writer.
 
 Killed, the tables in shared memory stand as they are; a successor makes the rest anew from the documents,
 has every worker announce itself and its clients, and answers again what was asked and not answered. A
 request it had carried out may so be carried out twice; all of them bear that.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from shmq import logs
 from shmq.broker import updates
 from shmq.broker.answering import answer_stranger, handle_question
-from shmq.broker.effects import CloseChannel, DocumentName, Effect, Persist, Publish, Push, RegisterTopics
+from shmq.broker.effects import (
+    Clean,
+    CloseChannel,
+    DocumentName,
+    Effect,
+    Persist,
+    Publish,
+    Push,
+    RegisterTopics,
+)
 from shmq.broker.metadata import Metadata
 from shmq.broker.offsets import Tables
 from shmq.broker.outcome import Append, Appended, Ask, Channel, Outcome, Park, Peer, Reply
@@ -26,34 +35,32 @@ from shmq.broker.requests import REQUESTS
 from shmq.broker.store_reader import StoreReader
 from shmq.broker.updates import SubscriptionUpdate
 from shmq.config.settings import Config
-from shmq.errors import PeerError, RequestError, StoreError
+from shmq.errors import PeerError, RequestError
 from shmq.memory.words import load_word
 from shmq.ring import doorbell
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
-from shmq.store.documents import Document
 from shmq.store.log import LogReader
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StorePaths, StoreSizes
-from shmq.wire import fastjson
-from shmq.wire.bodies import DataVersion
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command, Encoding, decode, encode
 from shmq.wire.frame import Frame
-from shmq.wire.topic_bodies import TopicConfig
 from shmq.workers.agenda import Agenda, Company
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.connection import Limits
 from shmq.workers.delivering import Delivering
 from shmq.workers.letters import FULL_RING_WAIT_MS, Inbox, Kind, Letter, Outbox, unpack_request
 from shmq.workers.local_desks import LocalDesks
+from shmq.workers.measuring import measure
 from shmq.workers.registering import Registering
+from shmq.workers.retention import Retention
 from shmq.workers.runner import row_alive, wall_ms
+from shmq.workers.saving import Saving
 from shmq.workers.sockets import SocketServer
 
 LETTERS_PER_ROUND: Final = 256
 EXPIRE_MS: Final = 10_000
-SAVE_AGAIN_MS: Final = 1000
 FAREWELL_PATIENCE_MS: Final = 1500
 GATHER_MS: Final = 2000
 """How long requests wait at most until every worker has announced its clients."""
@@ -84,9 +91,8 @@ class Conductor:
         self._desks = LocalDesks(memory, bell_descriptor, self._answer_stranger, self._log)
         self._encodings: dict[Channel, Encoding] = {}
         self._opaque = 0
-        self._unsaved: set[DocumentName] = set()
-        self._saved: dict[DocumentName, Any] = {}
-        self._save_again_ms = 0
+        self._saving = Saving(paths.config, self._log)
+        self._retention = Retention(config, memory, paths, self._tell_trimmed, self._log)
         self._agenda = Agenda()
         self._company = Company()
         self._is_stopping = False
@@ -105,21 +111,21 @@ class Conductor:
         limits = Limits(config.frame_bytes_max, config.output_bytes_max, 0, config.connection_idle_ms)
         self._server = SocketServer([], limits, self._log)
         self._server.watch(self._bell_descriptor, partial(doorbell.hear, self._bell_descriptor))
-        self._documents = {
-            name: Document[Any](self._paths.config / name, fastjson.loads, _render) for name in DocumentName
-        }
         log = LogReader(self._paths.commitlog, config.commit_log_file_bytes)
         sizes = StoreSizes.of(config)
         self._reader = QueueReader(self._paths.consumequeue, sizes, memory.queues, log)
         tables = Tables(memory.topic_names, memory.group_names, memory.queues, memory.offsets)
-        loaded = {name: document.load() for name, document in self._documents.items()}
-        self._state = Metadata(config, tables, loaded, StoreReader(self._reader), wall_ms())
-        self._registering = Registering(config, self._server, self._topics_of, self._log)
+        reader = StoreReader(self._reader)
+        self._state = Metadata(config, tables, self._saving.load(), reader, wall_ms())
+        self._state.measure = partial(measure, memory, self._paths, reader)
+        self._registering = Registering(config, self._server, self._state.topics.select, self._log)
         self._perform_effects()
         now_ms = wall_ms()
         self._delivering = Delivering(self._state.delays, self._appender, wall_ms)
         self._agenda.enter(self._delivering.look, now_ms)
         self._enter_rounds(now_ms)
+        self._retention.start()
+        self._agenda.enter(self._clean, now_ms)
         self._gather_by_ms = now_ms + GATHER_MS
         for inbox, outbox in zip(self._inboxes, self._outboxes, strict=True):
             inbox.skip_all()  # whoever sent that will be asked to say it again
@@ -147,6 +153,7 @@ class Conductor:
         work += 0 if self._is_stopping else done
         work += self._registering.poll(now_ms)
         work += self._desks.poll(now_ms)
+        work += self._retention.poll()
         clients = self._state.clients
         is_anybody_there = bool(clients.producers or clients.consumers or self._desks.is_anybody_attached)
         # Delivering what waits moves offsets, whoever is there.
@@ -166,10 +173,9 @@ class Conductor:
         now_ms = wall_ms()
         timeout_ms = timeout_ns // 1_000_000
         is_idle = self._appender.is_idle and self._desks.is_idle and not self._delivering.is_roused
-        if is_idle and all(inbox.is_empty for inbox in self._inboxes):
+        if is_idle and not self._retention.has_news and all(inbox.is_empty for inbox in self._inboxes):
             timeout_ms = self._agenda.wait_ms(now_ms, timeout_ms)
-            if self._unsaved:
-                timeout_ms = max(0, min(timeout_ms, self._save_again_ms - now_ms))
+            timeout_ms = self._saving.wait_ms(now_ms, timeout_ms)
             if any(outbox.backlog for outbox in self._outboxes):
                 timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
             timeout_ms = self._desks.wait_ms(now_ms, self._registering.wait_ms(now_ms, timeout_ms))
@@ -184,6 +190,7 @@ class Conductor:
         """Unregister; end once the network workers are gone."""
         self._is_stopping = True
         self._delivering.stop()
+        self._retention.stop()
         now_ms = wall_ms()
         self._registering.say_farewell(now_ms)
         self._farewell_by_ms = now_ms + FAREWELL_PATIENCE_MS
@@ -199,8 +206,9 @@ class Conductor:
 
     def close(self) -> None:
         """Save every document, close every link."""
-        self._unsaved.update(DocumentName)
+        self._saving.note(*DocumentName)
         self._save()
+        self._retention.close()
         self._registering.close()
         self._desks.close()
         self._server.close_all()
@@ -335,40 +343,39 @@ class Conductor:
                 if channel.epoch == self._epochs[channel.worker]:
                     self._outboxes[channel.worker].post(Kind.PUSH, channel.connection, [encode(command)])
             case Persist(document):
-                self._unsaved.add(document)
+                self._saving.note(document)
             case RegisterTopics(names):
                 self._registering.topics_changed(names)
+            case Clean(what):
+                self._retention.clean(what)
+                self._agenda.enter(self._clean, wall_ms() + self._config.clean_interval_ms)
             case CloseChannel(channel):
                 if channel.epoch == self._epochs[channel.worker]:
                     reason = b"no heartbeat for too long"
                     self._outboxes[channel.worker].post(Kind.CLOSE, channel.connection, [reason])
 
     def _save(self) -> None:
-        """Write the documents that changed; what cannot be written is tried again a little later."""
+        """Write the documents that changed."""
         now_ms = wall_ms()
-        if now_ms < self._save_again_ms and not self._is_stopping:
-            return
-        for name in sorted(self._unsaved):
-            try:
-                content = self._state.document(name, now_ms)
-                if content != self._saved.get(name):
-                    self._documents[name].persist(content)
-                    self._saved[name] = content
-            except StoreError as error:
-                self._log.error("a document could not be saved", name=name, reason=str(error))
-                self._save_again_ms = now_ms + SAVE_AGAIN_MS
-                continue
-            self._unsaved.discard(name)
+        self._saving.save(lambda name: self._state.document(name, now_ms), now_ms, at_once=self._is_stopping)
+
+    def _tell_trimmed(self) -> None:
+        """Have the workers and the conductor's own readers let go of files that are gone."""
+        trimmed = self._memory.watermarks.trimmed
+        for worker, outbox in enumerate(self._outboxes):
+            if self._epochs[worker]:
+                outbox.post(Kind.TRIMMED, trimmed)
+        self._reader.forget_below(trimmed)
 
     # The agenda.
 
     def _save_offsets(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
-        self._unsaved.add(DocumentName.CONSUMER_OFFSETS)
+        self._saving.note(DocumentName.CONSUMER_OFFSETS)
         self._save()
         return self._company.pace(self._config.consumer_offset_flush_interval_ms)
 
     def _save_delays(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
-        self._unsaved.add(DocumentName.DELAY_OFFSETS)
+        self._saving.note(DocumentName.DELAY_OFFSETS)
         self._save()
         return self._company.pace(self._config.delay_offset_flush_interval_ms)
 
@@ -376,19 +383,15 @@ class Conductor:
         self._state.expire(now_ms)
         return self._company.pace(EXPIRE_MS)
 
+    def _clean(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
+        interval_ms = self._config.clean_interval_ms
+        pace_ms = interval_ms if self._retention.is_eager else self._company.pace(interval_ms)
+        self._retention.look()
+        return pace_ms
+
     def _enter_rounds(self, now_ms: int) -> None:
         """Have done what is done in rounds, as often as is set."""
         self._agenda.enter(self._save_offsets, now_ms + self._config.consumer_offset_flush_interval_ms)
         self._agenda.enter(self._save_delays, now_ms + self._config.delay_offset_flush_interval_ms)
         self._agenda.enter(self._expire, now_ms + EXPIRE_MS)
-
-    def _topics_of(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion]:
-        topics = self._state.topics
-        if names is None:
-            return list(topics), topics.version
-        found = map(topics.get, names)
-        return [each for each in found if each is not None], topics.version
-
-
-def _render(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+        self._agenda.enter(self._clean, now_ms + self._config.clean_interval_ms)

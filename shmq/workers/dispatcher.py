@@ -13,7 +13,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -23,13 +22,14 @@ from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
 from shmq.memory.syscalls import set_timer_slack
+from shmq.memory.words import load_word
 from shmq.ring import doorbell, waiting
-from shmq.shared import follow, plan
+from shmq.shared import follow, gates, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.listeners import Listeners
 from shmq.store.dispatch import SCHEDULE_TOPIC, Dispatch
 from shmq.store.log import LogReader
-from shmq.store.queue_files import QueueFiles, sync_files
+from shmq.store.queue_files import QueueFiles, Unsynced, sync_files
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import DISPATCHED, QUEUES_MS
 from shmq.workers.indexer import Indexer
@@ -73,6 +73,8 @@ class Dispatcher:
             Indexer(config, memory, self._reader, self._keyed_end, self.wake) if config.key_index else None
         )
         self._dispatched_ns = 0
+        self._cleanups_at = memory.place("gates") + gates.CLEANUPS
+        self._cleanups = 0
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
 
@@ -101,6 +103,11 @@ class Dispatcher:
             self._sync_at_ns = now_ns + self._sync_pause_ns
             self._hand_over()
         marks = self._memory.watermarks
+        cleanups = load_word(self._cleanups_at)
+        if cleanups != self._cleanups:
+            self._cleanups = cleanups
+            self._reader.forget_below(marks.trimmed)
+            self._remove_dropped()
         begin, confirmed = marks.dispatched, marks.confirmed
         if begin >= confirmed:
             return 0
@@ -198,6 +205,18 @@ class Dispatcher:
         duty["begin"], duty["end"] = (begin, begin + file_bytes) if left_bytes else (0, 0)
         duty["segment"] = address - (dispatched - begin)
 
+    def _remove_dropped(self) -> None:
+        """Remove the files of queues that were given up, unless something has come to them since."""
+        queues, names = self._memory.queues, self._memory.topic_names
+        for slot in map(int, np.flatnonzero(queues.dropped[: queues.count])):
+            topic_id, queue_id = queues.topic_and_queue(slot)
+            if queues.dropped[slot] != queues.max[slot]:
+                continue
+            try:
+                self._files.remove(slot, (names.name(topic_id), queue_id))
+            except (OSError, StoreError) as error:
+                self._log.error("files of a deleted topic stay", reason=str(error))
+
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
             self._problem = problem
@@ -211,9 +230,9 @@ class Dispatcher:
 
     def _hand_over(self) -> None:
         """Give the thread what was written, and how far in time that goes."""
-        paths, store_ms = self._files.take_dirty(), self._store_ms
-        if paths or store_ms > self._memory.watermarks.queues_ms:
-            self._work.put(lambda: self._sync_queues(paths, store_ms))
+        unsynced, store_ms = self._files.take_dirty(), self._store_ms
+        if unsynced.files or store_ms > self._memory.watermarks.queues_ms:
+            self._work.put(lambda: self._sync_queues(unsynced, store_ms))
 
     def _sync(self) -> None:
         """The thread: do what it is given."""
@@ -228,10 +247,10 @@ class Dispatcher:
                 self.wake()
                 return
 
-    def _sync_queues(self, paths: list[Path], store_ms: int) -> None:
+    def _sync_queues(self, unsynced: Unsynced, store_ms: int) -> None:
         """Sync queue files, then let the checkpoint vouch for them."""
         begin_ns = time.monotonic_ns()
-        sync_files(paths)
+        sync_files(unsynced)
         self._sync_took_ns = time.monotonic_ns() - begin_ns
         if store_ms > self._memory.watermarks.queues_ms:
             self._memory.watermarks.move(QUEUES_MS, store_ms)

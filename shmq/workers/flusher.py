@@ -2,8 +2,11 @@
 
 It alone moves `flushed`. Under ASYNC_FLUSH it syncs when enough pages are dirty or long enough has passed;
 under SYNC_FLUSH whenever the writer wakes it, once for all that wait, in a kernel (`shared/group_commit.py`). The
-checkpoint vouches only for what has been synced before it was written. A sync that fails is final: the
-system may have thrown the pages away, so from then on the writer refuses everything.
+checkpoint vouches only for what has been synced before it was written.
+
+A sync that fails is final: the system may have thrown the pages away, and would call the next one a success. So the log
+is closed (`shared/gates.py`), for a successor as well, and a file says so to the next recovery, which then believes
+the disk alone.
 
 It is a thread of the writer's process, asleep in a system call or in the kernel nearly always. Killed with
 the writer, the successor's thread takes `flushed` up where it stands: whatever is above is synced again.
@@ -24,7 +27,7 @@ from shmq.memory.block import address_of
 from shmq.memory.syscalls import set_timer_slack
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
-from shmq.shared import group_commit, plan
+from shmq.shared import gates, group_commit, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.commit import STORE_MS
 from shmq.shared.listeners import Listeners
@@ -33,6 +36,7 @@ from shmq.store.flush import flush_range
 from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths
+from shmq.store.transient_pool import TransientPool
 from shmq.store.watermarks import FLUSHED
 from shmq.workers.log_ahead import LogAhead
 from shmq.workers.tended_thread import TendedThread
@@ -49,15 +53,20 @@ class Flusher:
     """Owned by the writer, which calls everything but `_run`.
 
     Attributes:
-        failure: why no message can be promised any more; empty while all is well.
         news: address of a word, not 0 where the writer should look at this object again.
         ahead_at: address of a word: when the log's end has passed it, `look_ahead` is due.
     """
 
     def __init__(
-        self, config: Config, memory: BrokerMemory, paths: StorePaths, directory: LogDirectory
+        self,
+        config: Config,
+        memory: BrokerMemory,
+        paths: StorePaths,
+        directory: LogDirectory,
+        pool: TransientPool | None = None,
     ) -> None:
-        self.failure = ""
+        self._failed_at = memory.place("gates") + gates.SYNC_FAILED
+        self._sync_failed = paths.sync_failed
         self._config = config
         self._memory = memory
         self._log = logs.get("flush")
@@ -72,14 +81,16 @@ class Flusher:
         self._news = np.zeros(1, dtype=np.int64)
         self.news = address_of(self._news)
         self._writer_bell = memory.bell(plan.BELL_WRITER)
-        self._ahead = LogAhead(directory, memory.watermarks, self._tell_writer, is_sync=self._is_sync)
+        self._ahead = LogAhead(
+            directory, memory.watermarks, self.tell_writer, is_sync=self._is_sync, pool=pool
+        )
         self.ahead_at = self._ahead.wanted_at
         self._duty = np.zeros((), dtype=group_commit.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
         self._flushed_ms = 0
-        self._vouched = (0, 0)
+        self._vouched = (0, 0, 0)
         self._stopping = False
-        self._thread = TendedThread("flush", self._run, self._tell_writer)
+        self._thread = TendedThread("flush", self._run, self.tell_writer)
 
     def start(self, segment: Segment) -> None:
         """Begin, with the file that the writer appends to; what lies before it unflushed is opened too."""
@@ -91,6 +102,11 @@ class Flusher:
         self._prepare_duty()
         self._ahead.start(segment)
         self._thread.start()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a sync failed, in this life of the process or an earlier one: no message can be promised any more."""
+        return load_word(self._failed_at) != 0
 
     @property
     def is_running(self) -> bool:
@@ -141,7 +157,8 @@ class Flusher:
         set_timer_slack(TIMER_SLACK_NS)
         interval_ns = self._config.flush_interval_ms * 1_000_000
         thorough_ns = self._config.flush_thorough_interval_ms * 1_000_000
-        thorough_at = checkpoint_at = time.monotonic_ns()
+        checkpoint_at = time.monotonic_ns()
+        thorough_at = checkpoint_at + thorough_ns
         while True:
             store_word(self._duty_at + group_commit.WANTED, 0)  # before anything is looked at
             if self._stopping:
@@ -162,7 +179,7 @@ class Flusher:
 
     def _wait(self, interval_ns: int, checkpoint_at: int) -> None:
         """Sleep until it is time; under SYNC_FLUSH sync meanwhile whatever comes."""
-        if self._is_sync and not self.failure:
+        if self._is_sync and not self.has_failed:
             self._flush_groups(checkpoint_at)
             return
         marks = self._memory.watermarks
@@ -194,7 +211,8 @@ class Flusher:
     @property
     def _idle_ns(self) -> int:
         """How long to sleep while nothing is appended: not for long before the checkpoint says all that it will."""
-        is_vouched = self._vouched == (self._flushed_ms, self._memory.watermarks.queues_ms)
+        marks = self._memory.watermarks
+        is_vouched = self._vouched == (self._flushed_ms, marks.queues_ms, marks.full_keys_ms)
         return IDLE_NS if is_vouched or not self._flushed_ms else CHECKPOINT_NS
 
     def _prepare_duty(self) -> None:
@@ -212,7 +230,7 @@ class Flusher:
         marks = self._memory.watermarks
         store_ms = load_word(self._memory.place("writer") + STORE_MS)
         appended, flushed = marks.appended, marks.flushed
-        if self.failure:
+        if self.has_failed:
             return
         if appended == flushed:
             self._flushed_ms = store_ms  # the last sync may have looked for it a moment too early
@@ -228,34 +246,52 @@ class Flusher:
         marks.move(FLUSHED, appended)
         self._flushed_ms = store_ms
         while self._segments[0].end <= appended and len(self._segments) > 1:
-            self._segments.pop(0).close()
+            self._let_go(self._segments.pop(0))
         self._listeners.wake(doorbell.FLUSHED)
         if self._is_sync:
             doorbell.ring_bell(self._dispatcher_bell)
 
+    def _let_go(self, segment: Segment) -> None:
+        """Close a full file that is on disk, whose age counts from now: not all systems note when a mapping is written."""
+        try:
+            os.utime(segment.descriptor)
+        except OSError as error:
+            self._log.warning("a file keeps its time", path=str(segment.path), reason=error.strerror)
+        segment.close()
+
     def _write_checkpoint(self) -> None:
-        if self.failure or not self._flushed_ms:
+        if self.has_failed or not self._flushed_ms:
             return
         marks = self._memory.watermarks
-        flushed_ms, queues_ms = self._flushed_ms, marks.queues_ms
+        vouched = flushed_ms, queues_ms, keys_ms = self._flushed_ms, marks.queues_ms, marks.full_keys_ms
         try:
             self._checkpoint.write(
                 replace(
                     self._checkpoint.read(),
                     log_timestamp_ms=flushed_ms,
                     queues_timestamp_ms=queues_ms,
+                    index_timestamp_ms=keys_ms,
                     confirmed_position=marks.flushed,
                 )
             )
-            self._vouched = (flushed_ms, queues_ms)
+            self._vouched = vouched
         except StoreError as error:
             self._log.error("the checkpoint stays as it was", reason=str(error))
 
     def _fail(self, reason: str) -> None:
-        self.failure = reason
-        self._log.error("the disk failed: no message is taken any more", reason=reason)
-        self._tell_writer()
+        store_word(self._failed_at, 1)
+        self._log.critical(
+            "the disk failed: no message is taken until the broker is started anew", reason=reason
+        )
+        self.tell_writer()
+        try:
+            self._sync_failed.write_text(reason, encoding="utf-8")
+        except OSError as error:
+            self._log.error(
+                "recovery will not know of it", path=str(self._sync_failed), reason=error.strerror
+            )
 
-    def _tell_writer(self) -> None:
+    def tell_writer(self) -> None:
+        """Have the writer look at everything again."""
         store_word(self.news, 1)
         doorbell.ring_bell(self._writer_bell)

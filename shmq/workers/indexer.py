@@ -6,6 +6,9 @@ none has come for a while, it sleeps until the dispatcher rings. Behind a crash,
 comes to the log's end in steps, as fast as it can, while the broker serves. What the dispatcher has seen to have no
 keys it passes over without a look.
 
+When the log was trimmed it lets go of the oldest index files. The mark that counts them no more is written first: so
+no crash makes recovery miss one.
+
 A full disk is an error that it tells of once, and it tries again: what is to be indexed is in the log. What it wrote is
 synced by the dispatcher's thread for that; behind each sync the mark is written from which recovery
 knows how much of the index to believe. Killed, a successor begins at `indexed`.
@@ -13,7 +16,8 @@ knows how much of the index to believe. Killed, a successor begins at `indexed`.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from shmq import logs
@@ -30,7 +34,7 @@ from shmq.store.log import LogReader
 from shmq.store.position import NONE
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths, StoreSizes, sync_directory
-from shmq.store.watermarks import INDEXED
+from shmq.store.watermarks import FULL_KEYS_MS, INDEXED
 from shmq.workers.sync_pause import sync_pause_ns
 from shmq.workers.tended_thread import TendedThread
 
@@ -78,6 +82,7 @@ class Indexer:
         self._stopping = False
         self._problem = ""
         self._moved_ns = 0
+        self._trimmed = 0
         self._synced = 0
         self._sync_at_ns = 0
         self._is_syncing = False
@@ -116,6 +121,8 @@ class Indexer:
     def _run(self) -> None:
         set_timer_slack(TIMER_SLACK_NS)
         while not self._stopping:
+            if self._marks.trimmed != self._trimmed and not self._is_syncing:
+                self._let_go(self._marks.trimmed)
             begin, end = self._marks.indexed, self._marks.dispatched
             now_ns = time.monotonic_ns()
             if begin < end and self._index(begin, end):
@@ -151,29 +158,39 @@ class Indexer:
         """Sleep until there may be something to do."""
         bell = self._bell
         timeout_ns = RETRY_NS if self._problem else NAP_NS
-        is_idle = not self._problem and now_ns - self._moved_ns > IDLE_AFTER_NS
+        has_to_let_go = self._marks.trimmed != self._trimmed
+        is_idle = not (self._problem or has_to_let_go) and now_ns - self._moved_ns > IDLE_AFTER_NS
         if is_idle:
             timeout_ns = max(self._sync_at_ns - now_ns, NAP_NS) if self._synced < seen else IDLE_NS
             doorbell.want(bell, doorbell.DISPATCHED)
         doorbell.will_sleep(bell)
-        if self._stopping or (is_idle and self._marks.dispatched != seen):
+        has_news = self._marks.dispatched != seen or self._marks.trimmed != self._trimmed
+        if self._stopping or (is_idle and has_news):
             doorbell.is_awake(bell)
         else:
             doorbell.sleep(bell, timeout_ns)
         doorbell.want(bell, 0)
 
-    def _hand_over(self) -> None:
-        """Have what was written synced, and the mark written."""
+    def _let_go(self, trimmed: int) -> None:
+        """Unmap log files that are gone, and have index files removed whose records all are."""
+        self._trimmed = trimmed
+        self._reader.forget_below(trimmed)
+        removed = self._files.forget_below(trimmed)
+        if removed:
+            self._hand_over(removed)
+
+    def _hand_over(self, removed: Sequence[Path] = ()) -> None:
+        """Have what was written synced, and the mark written; then have files removed that it does not count."""
         indexed = self._marks.indexed
-        if indexed == self._synced:
+        if indexed == self._synced and not removed:
             return
-        mark = self._files.mark(indexed)
+        mark, full_ms = self._files.mark(indexed), self._files.full_ms
         segments = self._files.take_unsynced()
         self._synced = indexed
         self._is_syncing = True
-        self._sync(lambda: self._vouch(segments, mark))
+        self._sync(lambda: self._vouch(segments, mark, full_ms, removed))
 
-    def _vouch(self, segments: list[Segment], mark: KeyMark) -> None:
+    def _vouch(self, segments: list[Segment], mark: KeyMark, full_ms: int, removed: Sequence[Path]) -> None:
         """In the other thread: sync files, then write what they hold for certain."""
         begin_ns = time.monotonic_ns()
         for segment in segments:
@@ -181,9 +198,20 @@ class Indexer:
         if segments:
             sync_directory(self._paths.index)
         write_key_mark(self._paths.index_checkpoint, mark)
+        if full_ms > self._marks.full_keys_ms:
+            self._marks.move(FULL_KEYS_MS, full_ms)
+        self._remove(removed)
         now_ns = time.monotonic_ns()
         self._sync_at_ns = now_ns + sync_pause_ns(SYNC_NS, now_ns - begin_ns)
         self._is_syncing = False
+
+    def _remove(self, paths: Sequence[Path]) -> None:
+        """In the other thread: remove files, the oldest first; what stays is found by a successor."""
+        try:
+            for path in paths:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            self._log.error("index files stay", reason=str(error))
 
 
 def _refuse(_work: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@
     ANSWERED                     serial          code and remark: the answer to an ASK
     PUSH                         connection      frame: a request of the broker's own
     CLOSE                        connection      the reason
+    TRIMMED                      position        nothing: files of what lies below it, or of its queues, are gone
     RESTARTED                    0               nothing: "I am new, announce everybody, ask again"
 
 A letter longer than a part of the ring goes in FRAGMENTs, whose payloads come before the letter's own. What
@@ -63,6 +64,7 @@ class Kind(IntEnum):
     PUSH = 22
     CLOSE = 23
     RESTARTED = 24
+    TRIMMED = 25
 
 
 _FIRST_OF_A_LIFE: Final = frozenset({Kind.HELLO, Kind.RESTARTED})

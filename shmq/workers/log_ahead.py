@@ -1,5 +1,7 @@
 """What the writer is about to need: pages of its file in memory, and the next file whole.
 
+With a transient pool it writes to no pages of files: then it is the next file's buffer that must be in memory.
+
 A thread of the writer's process, which sleeps until the writer has come through half of what is ready. How far it
 goes ahead follows from how fast that was. A sync of the log takes long, so it is another thread's. Killed with the
 writer, it leaves a file of zeros, or none.
@@ -13,11 +15,13 @@ from typing import Final
 
 import numpy as np
 
+from shmq import logs
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
 from shmq.memory.words import store_word
 from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
+from shmq.store.transient_pool import TransientPool
 from shmq.store.watermarks import Watermarks
 from shmq.workers.tended_thread import TendedThread
 
@@ -29,6 +33,7 @@ AHEAD_BYTES_MIN: Final = 16 * 1024 * 1024
 AHEAD_BYTES_MAX: Final = 256 * 1024 * 1024
 TOGETHER_BYTES_PER_S: Final = 32_000_000
 """A log that grows faster fills pages that come together before they are synced."""
+NEVER: Final = (1 << 63) - 1
 AHEAD_SECONDS: Final = 0.2
 """For so long what is made ready should last; half of it later it is looked at again."""
 
@@ -41,7 +46,13 @@ class LogAhead:
     """
 
     def __init__(
-        self, directory: LogDirectory, marks: Watermarks, on_ready: Callable[[], None], *, is_sync: bool
+        self,
+        directory: LogDirectory,
+        marks: Watermarks,
+        on_ready: Callable[[], None],
+        *,
+        is_sync: bool,
+        pool: TransientPool | None = None,
     ) -> None:
         """Prepare for a log.
 
@@ -50,7 +61,9 @@ class LogAhead:
             marks: say how far it has come.
             on_ready: called when a file that was waited for is there, or cannot be.
             is_sync: whether somebody waits for each sync.
+            pool: where the writer writes instead of the files, if it does.
         """
+        self._pool = pool
         self._directory = directory
         self._marks = marks
         self._on_ready = on_ready
@@ -64,6 +77,8 @@ class LogAhead:
         self._is_single = True
         self._stopping = False
         self._is_sync = is_sync
+        self._log = logs.get("log-ahead")
+        self._was_told = False
         self._wanted_at = np.zeros(1, dtype=np.int64)
         self.wanted_at = address_of(self._wanted_at)
         # Whoever waits for a file must not do so for ever where nobody makes it any more.
@@ -124,6 +139,8 @@ class LogAhead:
         self.wake()
 
     def _run(self) -> None:
+        assert self._current is not None
+        self._lock_buffer(self._current[0])
         reached, looked_at = self._marks.appended, time.monotonic()
         while not self._stopping:
             self._event.clear()
@@ -147,10 +164,17 @@ class LogAhead:
         except StoreError as error:
             self._prepared.put(error)
         else:
-            made.populate(0, FIRST_BYTES, is_single=self._is_single)
+            if self._pool is None:
+                made.populate(0, FIRST_BYTES, is_single=self._is_single)
+            self._lock_buffer(made)
             self._prepared.put(made)
         if self._is_awaited:
             self._on_ready()
+
+    def _lock_buffer(self, segment: Segment) -> None:
+        if self._pool is not None and not self._pool.lock(segment.start) and not self._was_told:
+            self._was_told = True
+            self._log.warning("the transient pool may be swapped out: this process may lock no more memory")
 
     def _populate(self, reached: int, bytes_per_second: float) -> None:
         """Have the pages in memory that the writer will come to.
@@ -161,6 +185,9 @@ class LogAhead:
             reached: the log's end.
             bytes_per_second: how fast it has grown of late.
         """
+        if self._pool is not None:
+            store_word(self.wanted_at, NEVER)
+            return
         assert self._current is not None
         segment, _slice = self._current  # another may be put in its place while we are at this one
         ahead_bytes = min(max(int(AHEAD_SECONDS * bytes_per_second), AHEAD_BYTES_MIN), AHEAD_BYTES_MAX)

@@ -196,6 +196,9 @@ class NetworkWorker:
                 self._service.take_answered(letter.tag, letter.payload)
             case Kind.PUSH:
                 self._push(letter.tag, letter.payload)
+            case Kind.TRIMMED:
+                self._replica.reader.forget_below(letter.tag)
+                self._replica.keys.forget_below(letter.tag)
             case Kind.CLOSE:
                 connection = self._server.find(letter.tag)
                 if connection is not None:
@@ -267,4 +270,3 @@ class NetworkWorker:
         if now_ms >= self._housekeeping_at_ms:
             self._housekeeping_at_ms = now_ms + HOUSEKEEPING_MS
             self._server.expire_idle(now_ms)
-            self._replica.reader.forget_below(self._memory.watermarks.trimmed)

@@ -13,6 +13,7 @@ from shmq.config.settings import Config
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.store.store_files import StorePaths, take_duty
+from shmq.store.transient_pool import TransientPool
 from shmq.workers.commit_writer import CommitWriter
 from shmq.workers.conductor import Conductor
 from shmq.workers.connection import Limits, Listener
@@ -33,6 +34,7 @@ class Grounds:
         paths: of the store.
         broker_listeners: where clients of the broker come in; all network workers accept there.
         namesrv_listeners: where clients of the embedded name server come in; empty without one.
+        pool: locked memory for the writer, if it is to use any.
         eventfds: the descriptor of each bell that sleeps in epoll, by the bell's number.
     """
 
@@ -42,6 +44,7 @@ class Grounds:
     broker_listeners: list[Listener]
     namesrv_listeners: list[Listener]
     eventfds: dict[int, int]
+    pool: TransientPool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Placement:
 def placements(grounds: Grounds) -> list[Placement]:
     """The processes of a broker, in the order in which they are started."""
     made = [
-        Placement("writer", plan.WRITER, lambda g: CommitWriter(g.config, g.memory, g.paths)),
+        Placement("writer", plan.WRITER, lambda g: CommitWriter(g.config, g.memory, g.paths, g.pool)),
         Placement("dispatcher", plan.DISPATCHER, lambda g: Dispatcher(g.config, g.memory, g.paths)),
     ]
     if grounds.namesrv_listeners:

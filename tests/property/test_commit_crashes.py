@@ -40,12 +40,15 @@ BATCHES = [
 ACROSS_FILES = [(QUEUES[0], [3000]), (QUEUES[1], [200, 3000]), (QUEUES[0], [3500]), (QUEUES[2], [8])]
 
 
+@pytest.mark.parametrize(
+    "pool", [{}, {"transient_pool": True, "transient_pool_buffers": 5}], ids=["", "pool"]
+)
 @pytest.mark.parametrize("batches", [BATCHES, ACROSS_FILES], ids=["one file", "across files"])
-def test_killed_at_any_store_nothing_is_lost_or_doubled(tmp_path, monkeypatch, batches):
+def test_killed_at_any_store_nothing_is_lost_or_doubled(tmp_path, monkeypatch, batches, pool):
     killer = Killer(monkeypatch)
     store = 0
     while True:
-        ground = WriterGround(tmp_path / str(store))
+        ground = WriterGround(tmp_path / str(store), **pool)
         sent = submit_some(ground, batches)
         writer, answers = BareWriter(ground), []
         killer.kill_before(store)

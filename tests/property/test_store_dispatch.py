@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shmq.store.entry_scan import ReadLimits
 from shmq.store.log import LogReader
 from shmq.store.read import QueueReader, ReadStatus
-from shmq.store.scan import ReadLimits
 from shmq.store.search import Boundary, Queue, offset_by_time
 from shmq.store.store_files import StoreSizes
 from tests.support.small_store import SmallStore

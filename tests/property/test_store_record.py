@@ -9,73 +9,8 @@ from hypothesis import strategies as st
 
 from shmq.memory.block import address_of
 from shmq.store import properties, queue_entry, record
-from shmq.store.host import Host
 from shmq.store.record import NewRecord
-
-HOSTS = st.builds(
-    Host,
-    st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16)),
-    st.integers(0, 65535),
-)
-I32 = st.integers(-(1 << 31), (1 << 31) - 1)
-I64 = st.integers(-(1 << 63), (1 << 63) - 1)
-NAMES = st.text(
-    st.characters(exclude_characters="\x01\x02", exclude_categories=["Cs"]), min_size=1, max_size=8
-)
-VALUES = st.text(st.characters(exclude_characters="\x02", exclude_categories=["Cs"]), min_size=1, max_size=20)
-PAIRS = st.dictionaries(st.one_of(st.sampled_from(["TAGS", "DELAY", "KEYS"]), NAMES), VALUES, max_size=5)
-RECORDS = st.builds(
-    NewRecord,
-    topic=st.binary(min_size=1, max_size=255),
-    queue_id=I32,
-    flag=I32,
-    sys_flag=st.integers(0, 0xFFFF),
-    born_timestamp_ms=I64,
-    born_host=HOSTS,
-    store_host=HOSTS,
-    reconsume_times=I32,
-    prepared_position=I64,
-    body=st.binary(max_size=300),
-    properties=PAIRS.map(properties.join),
-)
-
-
-def java_string_hash(text: str) -> int:
-    encoded = text.encode("utf-16-be", "surrogatepass")
-    result = 0
-    for at in range(0, len(encoded), 2):
-        result = (31 * result + int.from_bytes(encoded[at : at + 2], "big")) & 0xFFFFFFFF
-    return result - (1 << 32) if result >= 1 << 31 else result
-
-
-def read_slowly(encoded: bytes) -> dict[str, object]:
-    """The record as spec and specification alone tell: one field after another."""
-    at = 0
-
-    def number(size_bytes: int) -> int:
-        nonlocal at
-        at += size_bytes
-        return int.from_bytes(encoded[at - size_bytes : at], "big", signed=True)
-
-    def text(size_bytes: int) -> bytes:
-        nonlocal at
-        at += size_bytes
-        return encoded[at - size_bytes : at]
-
-    total_size, magic, crc, queue_id, flag = (number(4) for _ in range(5))
-    queue_offset, position, sys_flag, born_ms = number(8), number(8), number(4), number(8)
-    born = Host(text(16 if sys_flag & 0x10 else 4), number(4))
-    store_ms = number(8)
-    stored = Host(text(16 if sys_flag & 0x20 else 4), number(4))
-    reconsume_times, prepared = number(4), number(8)
-    body = text(number(4))
-    topic = text(number(2 if magic & 0xFFFFFFFF == 0xDAA320AB else 1))
-    pairs = text(number(2))
-    assert at == total_size == len(encoded)
-    return {
-        "numbers": (queue_id, flag, queue_offset, position, sys_flag, born_ms, store_ms, reconsume_times),
-        "rest": (prepared, born, stored, body, topic, pairs, crc),
-    }
+from tests.support.plain_record import I32, I64, PAIRS, RECORDS, java_string_hash, read_plainly
 
 
 @settings(max_examples=200, deadline=None)
@@ -89,15 +24,17 @@ def test_any_record_reads_back_field_by_field(
     record.patch(address, queue_offset, position, store_ms)
     assert record.verify(address, len(buffer), True) == len(buffer)
     assert record.store_timestamp(address) == store_ms
-    slowly = read_slowly(bytes(buffer))
+    plain = read_plainly(bytes(buffer))
     stored = record.decode(memoryview(buffer))
-    assert slowly["numbers"] == (
+    assert (plain.queue_id, plain.flag, plain.queue_offset, plain.position, plain.sys_flag) == (
         *(stored.queue_id, stored.flag, stored.queue_offset, stored.position, stored.sys_flag),
-        *(stored.born_timestamp_ms, stored.store_timestamp_ms, stored.reconsume_times),
     )
-    assert slowly["rest"] == (
-        *(stored.prepared_position, stored.born_host, stored.store_host, stored.body, stored.topic),
-        *(stored.properties, stored.body_crc),
+    assert (plain.born_ms, plain.store_ms, plain.reconsume_times, plain.prepared_position, plain.crc) == (
+        *(stored.born_timestamp_ms, stored.store_timestamp_ms, stored.reconsume_times),
+        *(stored.prepared_position, stored.body_crc),
+    )
+    assert (plain.born_host, plain.store_host, plain.body, plain.topic, plain.properties) == (
+        *(stored.born_host, stored.store_host, stored.body, stored.topic, stored.properties),
     )
     assert stored.body_crc == zlib.crc32(message.body) & 0x7FFFFFFF
     assert (stored.queue_offset, stored.position) == (queue_offset, position)

@@ -72,6 +72,6 @@ def cut_power(store: Store, vouched: int, data: st.DataObject) -> int:
 def is_still_whole(store: Store, position: int, size: int) -> bool:
     """Whether what was hurt is still a record to recovery: no checksum covers all of one."""
     segment = store.segment(position)
-    whole = verify_at(segment.address + position - segment.start, size, position) == size
+    whole = verify_at(segment.address + position - segment.start, size, position, check_crc=True) == size
     segment.close()
     return whole

@@ -6,6 +6,7 @@ scenario, or both with a comma.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,16 +57,30 @@ class Endpoint:
 
 
 def start_endpoint(
-    kind: str, directory: Path, *, store_root: Path | None = None, broker_name: str | None = None
+    kind: str,
+    directory: Path,
+    *,
+    store_root: Path | None = None,
+    broker_name: str | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> Endpoint:
-    """Start a broker of one kind with a name server of its kind, on a store that may hold messages already."""
+    """Start a broker of one kind with a name server of its kind, on a store that may hold messages already.
+
+    Overrides have RocketMQ's names, whichever kind it is.
+    """
     store = store_root or directory / "store"
     if kind == SHMQ:
-        ours = start_shmq(directory, store_root=store, broker_name=broker_name)
+        ours = start_shmq(directory, store_root=store, broker_name=broker_name, overrides=overrides)
         return Endpoint(ours.namesrv_address, ours)
     name_server = JavaNameServer(directory)
     try:
-        broker = start_java(directory, name_server.address, store_root=store, broker_name=broker_name)
+        broker = start_java(
+            directory,
+            name_server.address,
+            store_root=store,
+            broker_name=broker_name,
+            overrides=overrides,
+        )
     except BaseException:
         name_server.process.kill()
         raise
@@ -73,7 +88,12 @@ def start_endpoint(
 
 
 def start_java(
-    directory: Path, namesrv_address: str, *, store_root: Path | None = None, broker_name: str | None = None
+    directory: Path,
+    namesrv_address: str,
+    *,
+    store_root: Path | None = None,
+    broker_name: str | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> JavaBroker:
     """Start RocketMQ's broker with small files."""
     sizes = {
@@ -85,7 +105,7 @@ def start_java(
         namesrv_address=namesrv_address,
         store_root=store_root or directory / "store",
         broker_name=broker_name or "java-broker",
-        overrides=sizes,
+        overrides=sizes | dict(overrides or {}),
     )
 
 
@@ -95,6 +115,7 @@ def start_shmq(
     *,
     store_root: Path | None = None,
     broker_name: str | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> ShmqBroker:
     """Start our broker with files of the same sizes."""
     return ShmqBroker(
@@ -105,5 +126,6 @@ def start_shmq(
         settings={
             "commit_log_file_bytes": COMMIT_LOG_FILE_BYTES,
             "consume_queue_file_bytes": CONSUME_QUEUE_FILE_BYTES,
+            **(overrides or {}),
         },
     )

@@ -7,7 +7,7 @@ and no segment of its name stays in /dev/shm.
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from tests.support.processes import STOP_DEADLINE_S, Process, assert_gone
 from tests.support.waiting import eventually
 
 READY: Final = ("shmq ready", "shmq-namesrv ready")
-READY_DEADLINE_S: Final = 180.0  # the first start compiles every kernel
+READY_DEADLINE_S: Final = 280.0  # the first start compiles every kernel
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _SCRIPTS: Final = Path(sys.executable).parent
@@ -40,6 +40,7 @@ class ShmqBroker:
         listen_host: str = HOST,
         port: int | None = None,
         in_own_group: bool = False,
+        launcher: Sequence[str | Path] = (),
     ) -> None:
         self.port = port = port or free_broker_port()
         self.namesrv_port = free_port()
@@ -55,6 +56,7 @@ class ShmqBroker:
         else:
             name_server = ["--namesrv-listen", "off", "--namesrv", namesrv_addresses]
         command: list[str | Path] = [
+            *launcher,
             SUPERVISOR,
             *("--store-root", self.store_root),
             *("--listen", f"{listen_host}:{port}"),

@@ -31,16 +31,22 @@ class SmallDisk(contextlib.ExitStack):
         self._do(f"mount -t tmpfs -o size={size} tmpfs '{self._at}'")
         self.path = Path(f"/proc/{self._holder.pid}/root") / self._at.relative_to("/")
 
+    def add(self, name: str, size: str) -> Path:
+        """Make another filesystem of a given size below this one; return its root."""
+        at = self._at / name
+        self._do(f"mkdir -p '{at}' && mount -t tmpfs -o size={size} tmpfs '{at}'")
+        return self.path / name
+
     def forbid_writing(self) -> None:
         """Mount it read-only."""
         self._do(f"mount -o remount,ro '{self._at}'")
 
     def occupy(self, path: Path) -> None:
-        """Fill a file until there is no room left."""
+        """Fill a file until there is no room left on its filesystem."""
         with path.open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
             while ballast.write(bytes(4096)):
                 continue
-        assert os.statvfs(self.path).f_bavail == 0
+        assert os.statvfs(path).f_bavail == 0
 
     def _do(self, command: str) -> None:
         self._holder.say(f"{command} && echo {_DONE} || exit 1")

@@ -9,6 +9,8 @@ from shmq.memory.block import address_of
 from shmq.memory.region import anonymous
 from shmq.store import record
 from shmq.store.append import fits, place_blank
+from shmq.store.close_mark import write_close_mark
+from shmq.store.closed_queues import closed_queues
 from shmq.store.host import Host
 from shmq.store.log import LogDirectory, LogReader
 from shmq.store.name_table import NameTable, format_name_table, name_table_bytes
@@ -169,13 +171,21 @@ def check(store: Store, outcome: Outcome) -> None:
     reader.close()
 
 
+def close(store: Store, outcome: Outcome) -> None:
+    """End as the supervisor does when all went well."""
+    closed = closed_queues(outcome.topics, outcome.queues, store.paths.consumequeue)
+    write_close_mark(store.paths.queues_checkpoint, outcome.recovered.trimmed, closed)
+    mark_closed(store.paths)
+
+
 def made_store(root: Path) -> Store:
     """Five files and a bit of log, its queues dispatched, closed cleanly."""
     made = Store(StorePaths(root))
     for number in range(70):
         made.append(QUEUES[number % 3])
-    check(made, start(made))
-    mark_closed(made.paths)
+    outcome = start(made)
+    check(made, outcome)
+    close(made, outcome)
     return made
 
 
@@ -186,4 +196,10 @@ def crash(store: Store) -> None:
 
 def end_cleanly(store: Store) -> None:
     """It was closed when it was made."""
+    assert not was_left_open(store.paths)
+
+
+def end_unmarked(store: Store) -> None:
+    """It was closed by another broker, which knows no close mark."""
+    store.paths.queues_checkpoint.unlink()
     assert not was_left_open(store.paths)

@@ -23,6 +23,8 @@ from shmq.store.host import Host
 from shmq.store.log import LogDirectory
 from shmq.store.record import NewRecord
 from shmq.store.store_files import StorePaths
+from shmq.store.transient_pool import TransientPool
+from shmq.store.watermarks import APPENDED, WROTE
 from shmq.workers.commit_writer import CommitWriter
 
 HOST = Host(bytes([127, 0, 0, 1]), 10911)
@@ -91,12 +93,15 @@ class WriterGround:
     """Memory and store, made once; writers come and go on it.
 
     Attributes:
-        config, memory, paths: what a CommitWriter is made of.
+        config, memory, paths, pool: what a CommitWriter is made of.
         log: the files of its log.
     """
 
     def __init__(self, root, **settings):
         self.config = small_config(root, **settings)
+        self.pool = None
+        if self.config.transient_pool:
+            self.pool = TransientPool(self.config.transient_pool_buffers, self.config.commit_log_file_bytes)
         self.memory = broker_memory.create_unnamed(self.config)
         self.paths = StorePaths.of(self.config)
         self.paths.commitlog.mkdir(parents=True)
@@ -110,7 +115,7 @@ class WriterGround:
 
     def writer(self):
         """A writer that has not started."""
-        return CommitWriter(self.config, self.memory, self.paths)
+        return CommitWriter(self.config, self.memory, self.paths, self.pool)
 
     def slot(self, queue):
         return self.memory.queues.find(self.memory.topic_names.find(queue[0]), queue[1])
@@ -205,13 +210,13 @@ class WriterGround:
 
     def places(self, segment):
         """Where everything lies for the kernels, with a file of the log mapped."""
-        memory = self.memory
+        memory, pool = self.memory, self.pool
         return commit.Places(
             page=memory.place("writer"),
-            watermarks=memory.place("watermarks"),
+            end_word=memory.place("watermarks") + (WROTE if pool else APPENDED),
             topics=memory.topic_names.address,
             queues=memory.queues.address,
-            segment=segment.address,
+            segment=pool.address_of(segment.start) if pool else segment.address,
             segment_start=segment.start,
             segment_bytes=segment.size_bytes,
         )

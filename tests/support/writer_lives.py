@@ -39,7 +39,8 @@ def succeed(ground):
     writer = ground.writer()
     writer.start()
     with closing(writer):
-        assert not any(ground.bytes_behind()), "nothing of a dead writer's is left behind the log's end"
+        if ground.pool is None:  # with one, its thread may be about to move the log's end
+            assert not any(ground.bytes_behind()), "nothing of a dead writer's is left behind the log's end"
         until_idle(writer)
     return writer
 

@@ -60,6 +60,26 @@ def test_the_broker_survives_the_death_of_one_of_its_processes(broker: ShmqBroke
 
 
 @pytest.mark.parametrize("flush_disk_type", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_with_a_transient_pool_the_death_of_the_writer_loses_nothing(
+    tmp_path: Path, flush_disk_type: str
+) -> None:
+    settings = {**SETTINGS, "transient_pool": "true", "flush_disk_type": flush_disk_type}
+    broker = ShmqBroker(tmp_path, settings=settings)
+    try:
+        with load_on(broker.address, "pool") as load:
+            load.wait_for_more(50)
+            for _ in range(KILLS):
+                victim = process_named(broker, "writer")
+                victim.kill()
+                psutil.wait_procs([victim], timeout=30)
+                load.wait_for_more(100)
+        assert_all_there(broker.address, "pool", load.acknowledged)
+        broker.stop()
+    finally:
+        broker.discard()
+
+
+@pytest.mark.parametrize("flush_disk_type", ["ASYNC_FLUSH", "SYNC_FLUSH"])
 def test_the_death_of_all_processes_at_once_loses_nothing_acknowledged(
     tmp_path: Path, flush_disk_type: str
 ) -> None:

@@ -271,14 +271,17 @@ def test_refusing_stops_where_there_is_no_room_for_answers(ground, writer):
 
 
 def test_an_untouched_page_has_no_unfinished_batch(ground):
-    assert commit.unfinished_ring(ground.memory.place("writer"), ground.memory.place("watermarks")) == -1
+    assert (
+        commit.unfinished_ring(ground.memory.place("writer"), ground.memory.place("watermarks") + APPENDED)
+        == -1
+    )
 
 
 def test_an_intent_that_appended_did_not_pass_is_forgotten(ground):
     ground.set_page("appended_after", 100)
     ground.set_page("valid", 1)
     page, marks = ground.memory.place("writer"), ground.memory.place("watermarks")
-    assert commit.unfinished_ring(page, marks) == -1
+    assert commit.unfinished_ring(page, marks + APPENDED) == -1
     assert ground.page("valid") == 0
 
 
@@ -302,7 +305,7 @@ def test_a_batch_that_stands_is_answered_once(ground, writer, is_published):
     else:
         assert ground.completions() == []
     page, marks = ground.memory.place("writer"), ground.memory.place("watermarks")
-    assert commit.unfinished_ring(page, marks) == 0
+    assert commit.unfinished_ring(page, marks + APPENDED) == 0
     commit.resume(page, ground.sender())
     assert [(each.tag, each.status) for each in ground.completions()] == [(kept, STORED), (refused, ILLEGAL)]
     assert is_drained(ground)

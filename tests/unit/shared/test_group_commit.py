@@ -3,7 +3,6 @@
 import errno
 import mmap
 import threading
-from itertools import count
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
 from shmq.shared import commit, group_commit, listeners
 from shmq.store import watermarks
+from tests.support.waiting import eventually
 
 FAR_NS = 1 << 62
 FILE_BYTES = 1 << 20
@@ -55,6 +55,7 @@ class Ground:
     def append_to(self, position, store_ms=STORE_MS):
         store_word(self.base + commit.STORE_MS, store_ms)
         store_word(self.marks + watermarks.APPENDED, position)
+        doorbell.ring_bell(self.bells[0])  # once: rung with nothing to sync, the loop ends
 
     @property
     def flushed(self):
@@ -78,13 +79,6 @@ def finish(ground, thread):
     thread.join()
 
 
-def until(condition, ground):
-    for _ in count():
-        if condition():
-            return
-        doorbell.ring_bell(ground.bells[0])
-
-
 def test_what_is_appended_is_synced_and_told_of(ground):
     for bell in ground.bells[2:]:
         doorbell.want(bell, doorbell.FLUSHED)
@@ -92,10 +86,10 @@ def test_what_is_appended_is_synced_and_told_of(ground):
         doorbell.will_sleep(bell)
     thread = ground.run()
     ground.append_to(500)
-    until(lambda: ground.flushed == 500, ground)
-    until(lambda: not any(load_word(bell + doorbell.SLEEPING) for bell in ground.bells[1:]), ground)
+    eventually(lambda: ground.flushed == 500)
+    eventually(lambda: not any(load_word(bell + doorbell.SLEEPING) for bell in ground.bells[1:]))
     ground.append_to(900, STORE_MS + 1)
-    until(lambda: ground.flushed == 900, ground)
+    eventually(lambda: ground.flushed == 900)
     finish(ground, thread)
     assert ground.duty["store_ms"] == STORE_MS + 1
     assert ground.duty["error"] == 0
@@ -106,7 +100,7 @@ def test_who_wants_no_such_news_is_not_woken(ground):
     doorbell.will_sleep(ground.bells[2])
     ground.append_to(500)
     thread = ground.run()
-    until(lambda: ground.flushed == 500, ground)
+    eventually(lambda: ground.flushed == 500)
     finish(ground, thread)
     assert load_word(ground.bells[2] + doorbell.SLEEPING) == 1
 

@@ -80,3 +80,29 @@ def test_a_file_has_its_full_length_and_blocks_for_its_slots_only(tmp_path):
     status = path.stat()
     assert status.st_size == shape.file_bytes
     assert 400_000 <= 512 * status.st_blocks < 4_000_000
+
+
+def test_old_files_are_counted_until_all_their_records_are_gone(tmp_path):
+    store = IndexedStore(tmp_path, shape=KeyIndexShape(3, 4))
+    positions = [store.add(f"u{number}") for number in range(8)]
+    store.run_index()
+    paths = list_key_files(store.index)
+    assert len(paths) == 3, "three entries a file"
+    assert store.keys.forget_below(positions[2]) == []
+    assert store.keys.forget_below(positions[3]) == paths[:1]
+    assert store.keys.forget_below(positions[3]) == []
+    assert store.keys.mark(store.end)[1:4] == (int(paths[1].name), int(paths[2].name), 2)
+    assert store.keys.forget_below(store.end) == paths[1:2], "the newest stays"
+    assert store.keys.mark(store.end)[1:4] == (int(paths[2].name), int(paths[2].name), 1)
+    assert list_key_files(store.index) == paths, "whoever has the mark written removes them"
+
+
+def test_a_file_that_is_gone_already_is_counted_no_more(tmp_path):
+    store = IndexedStore(tmp_path, shape=KeyIndexShape(3, 4))
+    for number in range(8):
+        store.add(f"u{number}")
+    store.run_index()
+    first, second, _ = list_key_files(store.index)
+    first.unlink()
+    assert store.keys.forget_below(1) == [first]
+    assert store.keys.mark(store.end).first_file == int(second.name)

@@ -309,3 +309,28 @@ def test_messages_outlive_the_reader(ground):
     ground.store.log.close()
     (decoded,) = decode_messages(bytes(message))
     assert bytes(decoded.body) == b"a"
+
+
+def test_files_whose_messages_are_all_gone_are_let_go_of_and_not_mapped_again(tmp_path):
+    ground = Ground(tmp_path, entries=3)
+    positions = [ground.add(str(number), store_ms=MS + 1000 * number) for number in range(8)]
+    paths = [path.name for path in ground.write()]
+    assert len(paths) == 4, "two entries a file"
+    assert ground.bodies() == [str(number) for number in range(8)]
+    assert mapped_files(ground.directory) == set(paths)
+    ground.reader.forget_below(positions[4])
+    assert mapped_files(ground.directory) == set(paths[2:])
+    assert ground.bodies(log_begin=positions[4]) == ["4", "5", "6", "7"]
+    assert ground.bodies("another", log_begin=positions[4]) == []
+    ground.reader.forget_below(positions[4])
+    assert mapped_files(ground.directory) == set(paths[2:])
+    ground.reader.forget_below(ground.store.end)
+    assert mapped_files(ground.directory) == set(paths[3:]), "the newest stays"
+
+
+def test_a_query_maps_no_file_for_long_whose_messages_are_all_gone(tmp_path):
+    ground = Ground(tmp_path, entries=3)
+    positions = [ground.add(str(number)) for number in range(8)]
+    paths = [path.name for path in ground.write()]
+    assert ground.bodies("another", log_begin=positions[5]) == []
+    assert mapped_files(ground.directory) == set(paths[2:])

@@ -12,11 +12,14 @@ from tests.support.store_on_disk import (
     check,
     crash,
     end_cleanly,
+    end_unmarked,
     made_store,
     start,
 )
 
-ENDS = pytest.mark.parametrize("end", [end_cleanly, crash], ids=["clean", "unclean"])
+ENDS = pytest.mark.parametrize(
+    "end", [end_cleanly, end_unmarked, crash], ids=["clean", "unmarked", "unclean"]
+)
 End = Callable[[Store], None]
 
 
@@ -79,7 +82,7 @@ def test_a_record_that_belongs_elsewhere_is_none(store: Store, end: End) -> None
     check(store, start(store))
 
 
-@ENDS
+@pytest.mark.parametrize("end", [end_unmarked, crash], ids=["unmarked", "unclean"])
 def test_a_walk_begins_at_no_file_whose_first_record_is_bad(store: Store, end: End) -> None:
     end(store)
     last = store.log.starts()[-1]

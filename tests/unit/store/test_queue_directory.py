@@ -2,10 +2,19 @@
 
 import struct
 
+import numpy as np
 import pytest
 
 from shmq.errors import StoreError
-from shmq.store.queue_directory import Extent, QueueDirectory, list_queues, queue_path
+from shmq.memory.block import address_of
+from shmq.store.queue_directory import (
+    Extent,
+    QueueDirectory,
+    find_message,
+    first_message,
+    list_queues,
+    queue_path,
+)
 from tests.support.small_store import names
 
 FILE_BYTES = 100  # five entries
@@ -52,6 +61,23 @@ def test_a_file_of_zeros_at_the_end_is_removed(folder):
     (folder / f"{100:020d}").write_bytes(bytes(FILE_BYTES))
     assert queue.recover() == Extent(5, 1500)
     assert names(folder) == [f"{0:020d}"]
+
+
+@pytest.mark.parametrize("lost", [3, 4, 5, 6])
+@pytest.mark.parametrize("kept", [5, 7])
+def test_of_files_of_zeros_none_stays_however_many_there_are(folder, kept, lost):
+    queue = fill(folder, entries(kept))
+    for number in range(lost):
+        (folder / f"{-(-kept // 5) * 100 + 100 * number:020d}").write_bytes(bytes(FILE_BYTES))
+    assert queue.recover() == Extent(kept, 1000 + 100 * kept)
+    assert names(folder) == [f"{100 * number:020d}" for number in range(-(-kept // 5))]
+
+
+def test_of_a_queue_of_zeros_nothing_stays(folder):
+    for number in range(6):
+        (folder / f"{100 * number:020d}").write_bytes(bytes(FILE_BYTES))
+    assert QueueDirectory(folder, FILE_BYTES).recover() == Extent(0, 0)
+    assert names(folder) == []
 
 
 def test_an_empty_last_file_is_removed(folder):
@@ -131,11 +157,16 @@ def test_a_queue_is_removed_with_its_directory(folder):
 
 
 def test_queues_are_listed_by_topic_and_number(tmp_path):
-    for name in ("T/0", "T/10", "T/x", "%RETRY%g/1"):
+    for name in ("T/0", "T/10", "T/x", "T/007", "T/-1", "T/٣", f"T/{1 << 31}", "%RETRY%g/1", "my.host/2"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "T" / "7").write_bytes(b"")
-    (tmp_path / "file").write_bytes(b"")
-    assert sorted(list_queues(tmp_path)) == [(b"%RETRY%g", 1), (b"T", 0), (b"T", 10)]
+    (tmp_path / "T" / "notes").write_bytes(b"")
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    assert sorted(list_queues(tmp_path)) == [
+        (b"%RETRY%g", 1),
+        (b"T", 0),
+        (b"T", 10),
+        (b"my.host", 2),
+    ]
     assert list(list_queues(tmp_path / "none")) == []
 
 
@@ -143,3 +174,38 @@ def test_queues_are_listed_by_topic_and_number(tmp_path):
 def test_a_topic_that_is_no_name_has_no_path(tmp_path, topic):
     with pytest.raises(StoreError):
         queue_path(tmp_path, topic, 0)
+
+
+@pytest.mark.parametrize("name", ["T/7", "file"])
+def test_a_file_where_a_directory_belongs_is_refused(tmp_path, name):
+    (tmp_path / "T").mkdir()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(StoreError, match=f"{name} is where a directory of queues belongs"):
+        list(list_queues(tmp_path))
+
+
+@pytest.mark.parametrize("blanks", [0, 1, 4])
+@pytest.mark.parametrize("hole", [None, 0, 2, 4])
+def test_the_first_message_is_found_by_bisection_as_one_by_one(blanks, hole):
+    units = [BLANK] * blanks + entries(5 - blanks)
+    if hole is not None and hole < 4:
+        units[hole] = (0, 0, 0)
+    content = np.frombuffer(b"".join(struct.pack(">qiq", *unit) for unit in units), dtype=np.uint8)
+    at = address_of(content)
+    last = units[-1][0]
+    for position in (0, 1, *range(950, last + 1, 50)):
+        assert find_message(at, 5, position) == first_message(at, 5, position), position
+
+
+def test_garbage_among_the_entries_ends_a_queue(folder):
+    for spoiled in ((1000, 100, 1), (1 << 50, 100, 1), (-5, 100, 1), (2000, -1, 0), (2000, 1 << 30, 0)):
+        for path in folder.iterdir():
+            path.unlink()
+        units = entries(9)
+        units[7] = spoiled
+        assert fill(folder, units).recover(log_end=5000) == Extent(7, 1700)
+
+
+def test_a_queue_is_found_and_cut_at_once(folder):
+    assert fill(folder, entries(13)).recover(below=1501) == Extent(6, 1600)
+    assert names(folder) == [f"{0:020d}", f"{100:020d}"]

@@ -10,7 +10,7 @@ import pytest
 
 from shmq.errors import StoreError
 from shmq.store.queue_entry import QueueEntry, encode
-from shmq.store.queue_files import QueueFiles, default_windows_max, part_windows_max, sync_files
+from shmq.store.queue_files import QueueFiles, Unsynced, default_windows_max, part_windows_max, sync_files
 from tests.support.small_store import names
 
 QUEUE = (b"TopicTest", 3)
@@ -40,6 +40,20 @@ def test_a_window_covers_the_file_of_the_offset(files):
     files.open(2, QUEUE, 17, ENTRY)
     assert (files.firsts[2], files.ends[2]) == (17, 20)
     assert files.addresses[2] != 0
+
+
+def test_who_syncs_a_new_file_is_told_in_which_directories_names_were_made(tmp_path):
+    root = tmp_path / "store" / "consumequeue"
+    root.parent.mkdir()
+    files = QueueFiles(root, 200, 8, 4)
+    topic = root / "TopicTest"
+    files.open(0, QUEUE, 0, ENTRY)
+    assert files.take_dirty().directories == [root.parent, root, topic, topic / "3"]
+    files.open(0, QUEUE, 10, ENTRY)
+    assert files.take_dirty().directories == [topic / "3"]
+    files.open(1, (b"TopicTest", 4), 0, ENTRY)
+    assert files.take_dirty().directories == [topic, topic / "4"]
+    files.close()
 
 
 def test_what_is_written_through_a_window_is_in_the_file(files, tmp_path):
@@ -116,11 +130,11 @@ def test_the_oldest_window_makes_room(files):
 def test_dirty_files_are_taken_once(files, tmp_path):
     files.open(0, QUEUE, 0, ENTRY)
     path = tmp_path / "TopicTest" / "3" / ("0" * 20)
-    assert files.take_dirty() == [path]  # it was created
-    assert files.take_dirty() == []
+    assert files.take_dirty().files == [path]  # it was created
+    assert files.take_dirty() == ([], [])
     write(files, 0, 1, ENTRY)
-    assert files.take_dirty() == [path]
-    sync_files([path, tmp_path / "gone"])
+    assert files.take_dirty() == ([path], [])
+    sync_files(Unsynced([path, tmp_path / "gone"], [path.parent, tmp_path / "gone"]))
 
 
 def test_a_file_whose_window_went_stays_dirty(files, tmp_path):
@@ -129,7 +143,7 @@ def test_a_file_whose_window_went_stays_dirty(files, tmp_path):
     write(files, 0, 9, ENTRY)
     files.open(0, QUEUE, 10, ENTRY)
     folder = tmp_path / "TopicTest" / "3"
-    assert files.take_dirty() == [folder / f"{0:020d}", folder / f"{200:020d}"]
+    assert files.take_dirty().files == [folder / f"{0:020d}", folder / f"{200:020d}"]
 
 
 def test_no_gap_is_filled_where_there_are_no_files(files, tmp_path):
@@ -161,9 +175,9 @@ def test_very_many_files_are_synced_at_once(tmp_path):
     many = QueueFiles(tmp_path, 4096 // 20 * 20, 1001)
     for slot in range(1001):
         many.open(slot, (b"T", slot), 0, ENTRY)
-    assert many.take_dirty() == [tmp_path]
-    assert many.take_dirty() == []
-    sync_files([tmp_path])
+    assert many.take_dirty() == ([tmp_path], [])
+    assert many.take_dirty() == ([], [])
+    sync_files(Unsynced([tmp_path], []))
     many.close()
 
 
@@ -176,3 +190,21 @@ def test_an_entry_before_the_window_is_written_to_its_place(tmp_path):
     files.close()
     content = (tmp_path / "TopicTest" / "3" / ("0" * 20)).read_bytes()
     assert content[20:40] == struct.pack(">qiq", 1, 2, 3)
+
+
+def test_a_queue_that_is_removed_leaves_nothing_and_begins_anew_at_its_offset(tmp_path):
+    files = QueueFiles(tmp_path, 200, 8)
+    for queue_id in (0, 1):
+        for offset in range(12):
+            files.open(queue_id, (b"T", queue_id), offset, QueueEntry(offset, 100, 0))
+    files.remove(0, (b"T", 0))
+    assert [path.name for path in (tmp_path / "T").iterdir()] == ["1"]
+    assert files.addresses[0] == 0
+    assert files.open(0, (b"T", 0), 12, QueueEntry(1200, 100, 0))
+    assert (tmp_path / "T" / "0").exists()
+    files.remove(1, (b"T", 1))
+    files.remove(0, (b"T", 0))
+    files.remove(0, (b"T", 0))
+    assert list(tmp_path.iterdir()) == []
+    sync_files(files.take_dirty())
+    files.close()

@@ -5,11 +5,11 @@ import pytest
 
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
+from shmq.store.entry_scan import ReadLimits
 from shmq.store.log import LogReader
 from shmq.store.position import NONE
 from shmq.store.properties import java_hash
 from shmq.store.read import QueueReader, ReadStatus
-from shmq.store.scan import ReadLimits
 from shmq.store.segment import file_name
 from shmq.store.store_files import StoreSizes
 from tests.support.small_store import SmallStore
@@ -287,3 +287,22 @@ def test_kernels_find_the_files_that_were_read(store):
     reader.entries_at(slot, (b"T", 0), 20)
     reader.close()
     assert len(reader.mappings) == 0
+
+
+def test_what_retention_removed_is_let_go_of_and_opened_anew(store):
+    fill(store, 25)  # ten entries a file
+    reader = store.reader()
+    slot = store.slot(b"T")
+    for offset in (0, 10, 20):
+        reader.entries_at(slot, (b"T", 0), offset)
+    store.queues.min[slot] = 12
+    reader.forget_below(0)
+    assert sorted(reader.mappings) == [(slot, 20)], (
+        "a file with its first entries gone may be another one by now"
+    )
+    store.queues.min[slot] = 20
+    reader.forget_below(0)
+    assert sorted(reader.mappings) == [(slot, 20)]
+    assert reader.read(slot, (b"T", 0), 12, 32, store.end, None).status == ReadStatus.OFFSET_TOO_SMALL
+    assert reader.read(slot, (b"T", 0), 20, 32, store.end, None).count == 5
+    reader.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shmq.errors import StoreError
+from shmq.store import recover
 from shmq.store.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
 from shmq.store.queue_directory import list_queues, queue_path
 from shmq.store.segment import file_name, list_starts
@@ -21,11 +22,14 @@ from tests.support.store_on_disk import (
     check,
     crash,
     end_cleanly,
+    end_unmarked,
     made_store,
     start,
 )
 
-ENDS = pytest.mark.parametrize("end", [end_cleanly, crash], ids=["clean", "unclean"])
+ENDS = pytest.mark.parametrize(
+    "end", [end_cleanly, end_unmarked, crash], ids=["clean", "unmarked", "unclean"]
+)
 End = Callable[[Store], None]
 
 
@@ -286,17 +290,32 @@ def test_recovery_leaves_a_true_checkpoint(store: Store) -> None:
     assert read_checkpoint(store.paths.checkpoint) == expected
 
 
-def test_recovery_that_is_killed_begins_no_later_the_next_time(store: Store) -> None:
+def test_recovery_that_is_killed_begins_no_later_the_next_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crash(store)
     lose_units(store, QUEUES[0], 12)
     shutil.rmtree(store.paths.consumequeue / "B")
-    # The dispatcher cannot make a directory where there is a file: as if killed in the middle.
-    (store.paths.consumequeue / "B").touch()
-    with pytest.raises(StoreError):
+
+    def die(_dirty: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recover, "sync_files", die)
+    with pytest.raises(KeyboardInterrupt):
         start(store)
+    monkeypatch.undo()
     assert was_left_open(store.paths)
     assert read_checkpoint(store.paths.checkpoint).safe_timestamp_ms == 0
-    (store.paths.consumequeue / "B").unlink()
     outcome = start(store)
     check(store, outcome)
     assert outcome.recovered.walked_from == 0
+
+
+def test_a_record_whose_topic_was_lost_is_the_end_of_the_log(store: Store) -> None:
+    torn = store.append(QUEUES[0])
+    topic_at = torn.size - len(b"TAGS\x01t\x02") - 2 - len(QUEUES[0][0])
+    assert store.read(torn.position + topic_at, 1) == QUEUES[0][0]
+    store.write(torn.position + topic_at, b"\0")
+    store.lose_from(torn.position)
+    crash(store)
+    check(store, start(store))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shmq.errors import StoreError
-from shmq.store.segment import Segment, file_name, list_starts, remove_empty_last
+from shmq.store.segment import Segment, Sequence, file_name, list_sequence, list_starts, remove_empty_last
 
 SIZE = 8192
 
@@ -91,9 +91,11 @@ def test_a_foreign_or_missing_file_is_named(tmp_path: Path, name: str, size_byte
 def test_an_empty_last_file_is_passed_over_and_can_be_removed(tmp_path: Path) -> None:
     (tmp_path / file_name(0)).write_bytes(bytes(SIZE))
     (tmp_path / file_name(SIZE)).touch()
-    assert list_starts(tmp_path, SIZE) == [0]
-    assert remove_empty_last(tmp_path) == tmp_path / file_name(SIZE)
-    assert remove_empty_last(tmp_path) is None
+    found = list_sequence(tmp_path, SIZE)
+    assert found == Sequence([0], tmp_path / file_name(SIZE))
+    remove_empty_last(found)
+    assert list_sequence(tmp_path, SIZE) == Sequence([0])
+    remove_empty_last(Sequence([0]))
     assert [path.name for path in tmp_path.iterdir()] == [file_name(0)]
 
 

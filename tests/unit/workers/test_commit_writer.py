@@ -1,5 +1,6 @@
 import errno
 import os
+import threading
 from contextlib import closing
 
 import pytest
@@ -8,7 +9,7 @@ from shmq.errors import StoreError
 from shmq.memory.layout import offset_of
 from shmq.memory.words import load_word, store_word
 from shmq.ring import spsc
-from shmq.shared import group_commit, header, plan, roster, submission
+from shmq.shared import gates, group_commit, header, plan, roster, submission
 from shmq.store import segment
 from shmq.store.watermarks import APPENDED, DISPATCHED
 from tests.support.resting import FOR_LONG_NS, resting
@@ -226,7 +227,7 @@ def test_after_a_failed_sync_nothing_is_taken_any_more(tmp_path, monkeypatch):
     with started(ground) as writer:
         ground.submit(message(body=b"lost, perhaps"))
         writer.do_work(0)
-        turn_until(writer, lambda: writer._flusher.failure)
+        turn_until(writer, lambda: writer._flusher.has_failed)
         ground.submit(message())
         writer.do_work(0)
         assert [each.status for each in ground.completions()] == [STORED, UNAVAILABLE]
@@ -321,3 +322,66 @@ def test_a_clean_end_leaves_everything_on_disk_and_no_file_too_many(ground):
     assert marks.flushed == marks.appended > 0
     assert ground.log.starts() == [0]
     assert ground.completions()[0].store_ms > NOW_MS
+
+
+def close_gate(ground, is_closed):
+    store_word(ground.memory.place("gates") + gates.DISK_FULL, int(is_closed))
+    ground.ring(plan.BELL_WRITER)
+
+
+def test_while_the_gate_is_closed_everybody_is_refused_and_nothing_is_appended(ground):
+    with started(ground) as writer:
+        ground.submit(message())
+        until_idle(writer)
+        end = ground.memory.watermarks.appended
+        close_gate(ground, is_closed=True)
+        for sender in range(3):
+            ground.submit(message(), sender=sender)
+        until_idle(writer)
+        assert ground.memory.watermarks.appended == end
+        assert [each.status for each in ground.completions()] == [STORED, UNAVAILABLE]
+        for sender in (1, 2):
+            assert [each.status for each in ground.completions(sender)] == [UNAVAILABLE]
+        close_gate(ground, is_closed=False)
+        ground.submit(message())
+        until_idle(writer)
+        assert [each.status for each in ground.completions()] == [STORED]
+        assert [each.queue_offset for each in ground.stored()] == [0, 1]
+
+
+def test_its_rest_ends_where_the_gate_moves(ground):
+    with started(ground) as writer:
+        statuses = []
+        for is_closed in (True, False, True):
+            closer = threading.Timer(0.05, close_gate, [ground], {"is_closed": is_closed})
+            writer.do_work(0)
+            closer.start()
+            writer.rest(FOR_LONG_NS)  # nothing is submitted: only the gate ends it
+            closer.join()
+            ground.submit(message())
+            until_idle(writer)
+            statuses += [each.status for each in ground.completions()]
+    assert statuses == [UNAVAILABLE, STORED, UNAVAILABLE]
+
+
+def test_who_takes_no_refusals_is_not_asked_again_and_again(ground):
+    with started(ground) as writer:
+        close_gate(ground, is_closed=True)
+        for _ in range(200):
+            ground.submit(message())
+        until_idle(writer)
+        assert writer._polled_rows["is_stuck"][0] == 1
+        refused = 0
+        while found := len(ground.completions()):
+            refused += found
+            until_idle(writer)
+        assert refused == 200
+        assert writer._polled_rows["is_stuck"][0] == 0
+
+
+def test_a_gate_that_was_closed_when_the_writer_started_is_closed(ground):
+    close_gate(ground, is_closed=True)
+    with started(ground) as writer:
+        ground.submit(message())
+        until_idle(writer)
+        assert [each.status for each in ground.completions()] == [UNAVAILABLE]

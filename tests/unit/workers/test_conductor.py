@@ -8,8 +8,11 @@ from structlog.testing import capture_logs
 
 from shmq.broker.questions import ask_group
 from shmq.memory.block import address_of
-from shmq.shared import plan, roster
+from shmq.memory.words import load_word, store_word
+from shmq.ring import doorbell
+from shmq.shared import gates, plan, roster
 from shmq.store.store_files import StorePaths
+from shmq.store.watermarks import TRIMMED
 from shmq.workers import conductor as conductor_module
 from shmq.workers.agenda import ALONE_AFTER_MS, ALONE_MS
 from shmq.workers.conductor import Conductor
@@ -163,3 +166,32 @@ def test_while_nobody_is_there_it_looks_seldom(tmp_path, monkeypatch):
     )  # what waits moves offsets when it is delivered
     conductor.close()
     os.close(ground.bell)
+
+
+def test_what_was_trimmed_is_told_to_everybody_who_may_have_it_mapped(ground):
+    ground.outbox.post(Kind.HELLO, 4)
+    ground.conductor.do_work(0)
+    ground.kinds()
+    memory = ground.memory
+    cleanups = memory.place("gates") + gates.CLEANUPS
+    before = load_word(cleanups)
+    for number in (plan.BELL_DISPATCHER, plan.BELL_INDEXER):
+        doorbell.will_sleep(memory.bell(number))
+    store_word(memory.watermarks.address + TRIMMED, 8192)
+    ground.conductor._retention.tell_all()
+    ground.conductor.do_work(0)
+    assert [(each.kind, each.tag) for each in ground.inbox.letters(10)] == [(Kind.TRIMMED, 8192)]
+    assert load_word(cleanups) == before + 1
+    for number in (plan.BELL_DISPATCHER, plan.BELL_INDEXER):
+        assert load_word(memory.bell(number) + doorbell.SLEEPING) == 0
+
+
+def test_it_looks_at_the_disk_when_it_starts_and_in_rounds(ground, monkeypatch):
+    looks = []
+    monkeypatch.setattr(ground.conductor._retention, "look", lambda: looks.append(1))
+    clock = {"now_ms": 1_000_000_000_000_000}
+    monkeypatch.setattr(conductor_module, "wall_ms", lambda: clock["now_ms"])
+    for passed_ms in (0, ALONE_MS - 1, 1, 2 * ALONE_MS):
+        clock["now_ms"] += passed_ms
+        ground.conductor.do_work(0)
+    assert len(looks) == 3

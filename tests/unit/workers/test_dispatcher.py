@@ -7,11 +7,11 @@ import pytest
 from shmq.errors import StoreError
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
-from shmq.shared import commit, follow, plan, roster
+from shmq.shared import commit, follow, gates, plan, roster
 from shmq.shared.local_sessions import ATTACHED
 from shmq.store.dispatch import SCHEDULE_TOPIC
 from shmq.store.segment import file_name
-from shmq.store.watermarks import APPENDED, DISPATCHED
+from shmq.store.watermarks import APPENDED, DISPATCHED, TRIMMED
 from shmq.workers.dispatcher import Dispatcher
 from tests.support.resting import FOR_LONG_NS, resting
 from tests.support.waiting import eventually
@@ -265,3 +265,59 @@ def test_it_does_not_sleep_where_there_is_work(ground):
     ground.append(QUEUES[0])
     ground.dispatcher.rest(FOR_LONG_NS)
     assert not ground.is_asleep(plan.BELL_DISPATCHER)
+
+
+def clean_up(ground):
+    at = ground.memory.place("gates") + gates.CLEANUPS
+    store_word(at, load_word(at) + 1)
+    while ground.dispatcher.do_work(0):
+        continue
+
+
+def test_log_files_that_were_trimmed_are_let_go_of(ground):
+    for _ in range(3):
+        ground.append(QUEUES[0], body=b"x" * 5000)
+    while ground.dispatcher.do_work(0):
+        continue
+    assert len(ground.dispatcher._reader.mappings) == 3
+    store_word(ground.marks.address + TRIMMED, 2 * ground.log.file_bytes)
+    clean_up(ground)
+    assert len(ground.dispatcher._reader.mappings) == 1
+
+
+def test_queues_that_were_given_up_are_removed_and_go_on_at_their_offset(ground):
+    ground.append(*QUEUES, *QUEUES)
+    clean_up(ground)
+    table, slot = ground.memory.queues, ground.slot(QUEUES[0])
+    table.min[slot] = table.dropped[slot] = table.max[slot]
+    clean_up(ground)
+    folder = ground.paths.consumequeue / "A"
+    assert [path.name for path in folder.iterdir()] == ["1"]
+    ground.append(QUEUES[0], QUEUES[1])
+    clean_up(ground)
+    assert (int(table.min[slot]), int(table.max[slot])) == (2, 3)
+    assert [size == 0x7FFFFFFF for _, size in ground.entries(QUEUES[0])] == [True, True, False]
+    assert len(ground.entries(QUEUES[1])) == 3
+
+
+def test_a_queue_to_which_something_has_come_since_is_kept(ground):
+    ground.append(QUEUES[0])
+    clean_up(ground)
+    table, slot = ground.memory.queues, ground.slot(QUEUES[0])
+    table.dropped[slot] = table.max[slot]
+    ground.append(QUEUES[0])
+    while ground.dispatcher.do_work(0):
+        continue
+    clean_up(ground)
+    assert len(ground.entries(QUEUES[0])) == 2
+
+
+def test_a_successor_removes_what_its_predecessor_did_not_come_to(ground):
+    ground.append(QUEUES[0])
+    clean_up(ground)
+    ground.dispatcher.close()
+    table, slot = ground.memory.queues, ground.slot(QUEUES[0])
+    table.dropped[slot] = table.max[slot]
+    ground.dispatcher = ground.started()
+    ground.dispatcher.do_work(0)
+    assert not (ground.paths.consumequeue / "A").exists()

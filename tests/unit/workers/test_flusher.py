@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import os
 import threading
 
 import pytest
@@ -8,11 +9,14 @@ from shmq.errors import StoreError
 from shmq.memory.pages import populate_for_writing
 from shmq.ring import doorbell
 from shmq.shared import commit, plan
+from shmq.shared.gates import Closed, closed
 from shmq.store import segment as segment_module
 from shmq.store.checkpoint import read_checkpoint
 from shmq.store.segment import list_starts
+from shmq.store.watermarks import FULL_KEYS_MS, QUEUES_MS
 from shmq.workers import flusher, log_ahead
 from shmq.workers.flusher import Flusher
+from tests.support.waiting import eventually
 from tests.support.writer_ground import WriterGround, message, message_of_size
 from tests.support.writer_lives import NOW_MS, BareWriter
 
@@ -57,7 +61,7 @@ def test_what_is_appended_is_flushed_and_told(ground):
     ground.append(300)
     ground.wait_flushed(300)
     assert ground.marks.flushed == 300
-    assert ground.flusher.failure == ""
+    assert not ground.flusher.has_failed
 
 
 def test_a_few_dirty_pages_are_left_for_later(tmp_path):
@@ -109,6 +113,16 @@ def test_the_end_flushes_everything_and_says_so_in_the_checkpoint(tmp_path):
     assert ground.marks.flushed == 700
     assert (checkpoint.log_timestamp_ms, checkpoint.confirmed_position) == (NOW_MS, 700)
     assert not ground.flusher.is_running
+
+
+def test_the_checkpoint_says_how_far_queues_and_full_index_files_are_on_disk(ground):
+    ground.marks.move(QUEUES_MS, 70)
+    ground.marks.move(FULL_KEYS_MS, 60)
+    ground.start()
+    ground.append(300)
+    ground.flusher.stop()
+    checkpoint = read_checkpoint(ground.paths.checkpoint)
+    assert (checkpoint.queues_timestamp_ms, checkpoint.index_timestamp_ms) == (70, 60)
 
 
 def test_without_a_record_the_checkpoint_stays_as_it_was(tmp_path):
@@ -211,9 +225,38 @@ def test_a_failed_sync_is_final(tmp_path, monkeypatch):
     ground.append(300)
     ground.start()
     ground.flusher.stop()
-    assert "cannot sync" in ground.flusher.failure
+    assert closed(ground.memory.place("gates")) == Closed.SYNC_FAILED
+    assert "cannot sync" in ground.paths.sync_failed.read_text()
     assert ground.marks.flushed == 0
     assert read_checkpoint(ground.paths.checkpoint).log_timestamp_ms == 0
+
+
+@pytest.mark.parametrize("flush_disk_type", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_what_could_not_be_synced_is_not_promised_by_a_successor(tmp_path, monkeypatch, flush_disk_type):
+    ground = Ground(tmp_path, flush_disk_type=flush_disk_type)
+    with monkeypatch.context() as patched:
+        patched.setattr(segment_module, "sync_mapped", lambda *_: -errno.EIO)
+        ground.append(300)
+        ground.start()
+        eventually(lambda: ground.flusher.has_failed)
+        ground.flusher.stop()
+    successor = Flusher(ground.config, ground.memory, ground.paths, ground.log)
+    successor.start(ground.log.open(0, writable=True))
+    successor.stop()
+    assert ground.marks.flushed == 0, "the system would call another sync a success"
+
+
+def test_where_nobody_can_be_told_of_a_failed_sync_the_log_is_closed_all_the_same(
+    tmp_path, monkeypatch, capfd
+):
+    ground = Ground(tmp_path, flush_disk_type="SYNC_FLUSH")
+    monkeypatch.setattr(segment_module, "sync_mapped", lambda *_: -errno.EIO)
+    ground.paths.sync_failed.mkdir()
+    ground.append(300)
+    ground.start()
+    ground.flusher.stop()
+    assert closed(ground.memory.place("gates")) == Closed.SYNC_FAILED
+    assert "recovery will not know of it" in capfd.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -229,3 +272,16 @@ def test_a_thread_that_ends_by_an_error_wakes_the_writer(ground, monkeypatch, pa
     assert ground.flusher.has_news
     assert not ground.flusher.is_running
     ground.flusher.stop()
+
+
+def test_the_age_of_a_full_file_counts_from_when_it_is_on_disk(ground):
+    ground.start()
+    ground.append(8000)
+    following = take(ground, FILE_BYTES)
+    first = ground.log.file(0)
+    os.utime(first, (1, 1))  # as on a system that does not note when a mapping is written
+    ground.writer_part.close_file()
+    ground.flusher.retire(following)
+    ground.writer_part.segment = following
+    ground.append(100)
+    eventually(lambda: first.stat().st_mtime > 1)

@@ -1,14 +1,23 @@
 """The thread that puts keys into the key index."""
 
 import errno
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from shmq.errors import StoreError
-from shmq.shared import commit
+from shmq.memory.words import load_word
+from shmq.ring import doorbell
+from shmq.shared import commit, plan
 from shmq.store import key_files
+from shmq.store.checkpoint import Checkpoint
 from shmq.store.key_files import list_key_files
-from shmq.store.key_mark import KeyMark, read_key_mark
+from shmq.store.key_mark import KeyMark, read_key_mark, write_key_mark
+from shmq.store.key_recover import LogExtent, recover_keys
+from shmq.store.log import LogReader
+from shmq.store.store_files import StoreSizes
+from shmq.store.watermarks import TRIMMED
 from shmq.workers import indexer
 from shmq.workers.dispatcher import Dispatcher
 from tests.support.key_index_model import KeyIndexModel
@@ -113,6 +122,21 @@ def test_a_close_syncs_what_was_written_and_leaves_the_mark(ground):
         ground.marks.dispatched, names[0], names[-1], 4, 11
     )
     ground.dispatcher = ground.started()
+
+
+def test_full_files_are_vouched_for_once_they_are_on_disk(ground):
+    assert ground.marks.full_keys_ms == 0
+    ground.append(20)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    ground.dispatcher.close()
+    full = list_key_files(ground.paths.index)[-2].read_bytes()
+    assert ground.marks.full_keys_ms == int.from_bytes(full[8:16]) >= NOW_MS
+    ground.dispatcher = ground.started()
+    ground.append(1)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    assert ground.dispatcher._indexer._files.full_ms == ground.marks.full_keys_ms
 
 
 def test_what_has_no_keys_is_passed_over_without_a_look(ground, monkeypatch):
@@ -226,3 +250,105 @@ def test_it_may_be_turned_off(tmp_path):
     assert not ground.paths.index.exists()
     ground.dispatcher.close()
     assert read_key_mark(ground.paths.index_checkpoint) is None
+
+
+def trim(ground, position):
+    ground.marks.move(TRIMMED, position)
+    doorbell.ring_bell(ground.memory.bell(plan.BELL_INDEXER))
+
+
+def index_names(ground):
+    return [path.name for path in list_key_files(ground.paths.index)]
+
+
+def indexed_files(ground):
+    """Index much; return the files, and where the last record of each lies."""
+    ground.append(60)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    paths = list_key_files(ground.paths.index)
+    ends = [int.from_bytes(path.read_bytes()[24:32], "big") for path in paths]
+    assert len(paths) > 5
+    return [path.name for path in paths], ends
+
+
+def test_when_the_log_is_trimmed_the_files_of_what_is_gone_go(ground):
+    names, ends = indexed_files(ground)
+    trim(ground, ends[2])
+    eventually(lambda: index_names(ground) == names[2:])
+    trim(ground, ends[2] + 1)
+    eventually(lambda: index_names(ground) == names[3:])
+    mark = read_key_mark(ground.paths.index_checkpoint)
+    assert (mark.first_file, mark.files) == (int(names[3]), len(names) - 3)
+    trim(ground, ground.marks.indexed)
+    eventually(lambda: index_names(ground) == names[-1:])
+    ground.append(5)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+
+
+def test_one_that_rests_is_woken_for_it(ground, monkeypatch):
+    monkeypatch.setattr(indexer, "IDLE_AFTER_NS", 0)
+    names, ends = indexed_files(ground)
+    bell = ground.memory.bell(plan.BELL_INDEXER)
+    eventually(lambda: load_word(bell + doorbell.SLEEPING) == 1)
+    trim(ground, ends[0] + 1)
+    eventually(lambda: index_names(ground) == names[1:])
+
+
+@pytest.mark.parametrize("killed_at", ["before the mark", "before the files go", "between two files"])
+def test_wherever_it_is_killed_recovery_misses_no_file(ground, monkeypatch, killed_at):
+    names, ends = indexed_files(ground)
+    position = ends[2] + 1
+    gone = {"before the mark": 0, "before the files go": 0, "between two files": 1}[killed_at]
+    before = read_key_mark(ground.paths.index_checkpoint)
+    reached = []
+    with monkeypatch.context() as killed:
+
+        def remove(_indexer, paths):
+            for path in paths[:gone]:
+                path.unlink()
+            if paths:  # a sync without a trim removes none
+                reached.append(paths)
+
+        killed.setattr(indexer.Indexer, "_remove", remove)
+        trim(ground, position)
+        eventually(lambda: reached)
+    if killed_at == "before the mark":
+        whole = KeyMark(ground.marks.indexed, int(names[0]), int(names[-1]), len(names), before_end(ground))
+        write_key_mark(ground.paths.index_checkpoint, whole)
+    assert before is None or before.files <= len(names)
+    ground.dispatcher.close()
+    reader = LogReader(ground.paths.commitlog, ground.config.commit_log_file_bytes)
+    log = LogExtent(reader, position, ground.marks.appended)
+    shape = StoreSizes.of(ground.config).key_index
+    said = []
+    for is_clean in (True, False):
+        indexed = recover_keys(ground.paths, shape, log, Checkpoint(), is_clean, said.append)
+        assert index_names(ground) == names[gone:]
+        assert indexed == ground.marks.appended
+    assert [line for line in said if "missing" in line] == []
+    reader.close()
+    ground.dispatcher = ground.started()
+    eventually(lambda: index_names(ground) == names[3:])
+
+
+def before_end(ground):
+    """The number of the next entry of the newest index file."""
+    return int.from_bytes(list_key_files(ground.paths.index)[-1].read_bytes()[36:40], "big")
+
+
+def test_what_cannot_be_removed_is_said_and_holds_up_nothing(ground, monkeypatch):
+    names, ends = indexed_files(ground)
+    with capture_logs() as lines, monkeypatch.context() as refusing:
+
+        def refuse(*_, **__):
+            raise PermissionError(1, "Operation not permitted")
+
+        refusing.setattr(Path, "unlink", refuse)
+        trim(ground, ends[0] + 1)
+        eventually(lambda: any(line["event"] == "index files stay" for line in lines))
+    ground.append(5)
+    ground.dispatch()
+    eventually(ground.is_indexed)
+    assert index_names(ground)[0] == names[0]

@@ -1,0 +1,49 @@
+"""How the store fares, as the names and values that RocketMQ's runtime information has for it."""
+
+import os
+from math import log
+from typing import Final
+
+from shmq.broker.store_reader import StoreReader
+from shmq.shared import gates
+from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.position import NONE
+from shmq.store.store_files import StorePaths
+from shmq.workers.sweeping import used_percent
+
+_DISK_FULL: Final = 1 << 4
+"""Of RocketMQ's running flags."""
+_UNIT: Final = 1024
+
+
+def measure(memory: BrokerMemory, paths: StorePaths, reader: StoreReader) -> dict[str, str]:
+    """Look at watermarks, gates and disks."""
+    marks = memory.watermarks
+    log_ratio = _ratio(used_percent(paths.commitlog))
+    first = reader.message(marks.trimmed)
+    disk = os.statvfs(paths.root)
+    total, free = disk.f_blocks * disk.f_frsize, disk.f_bfree * disk.f_frsize
+    return {
+        "commitLogDirCapacity": f"Total : {_bytes_text(total)}, Free : {_bytes_text(free)}.",
+        "commitLogDiskRatio": log_ratio,
+        f"commitLogDiskRatio_{paths.commitlog}": log_ratio,
+        "commitLogMaxOffset": str(marks.appended),
+        "commitLogMinOffset": str(marks.trimmed),
+        "consumeQueueDiskRatio": _ratio(used_percent(paths.consumequeue)),
+        "dispatchBehindBytes": str(marks.confirmed - marks.dispatched),
+        "earliestMessageTimeStamp": str(NONE if first is None else first.store_timestamp_ms),
+        "remainHowManyDataToFlush": _bytes_text(marks.appended - marks.flushed),
+        "runningFlags": str(_DISK_FULL if gates.closed(memory.place("gates")) else 0),
+    }
+
+
+def _ratio(percent: int) -> str:
+    """A share of 1, as Java writes it; -1.0 where nobody can say."""
+    return str(percent / 100) if percent != NONE else "-1.0"
+
+
+def _bytes_text(size_bytes: int) -> str:
+    if size_bytes < _UNIT:
+        return f"{max(size_bytes, 0)} B"
+    power = int(log(size_bytes) / log(_UNIT))
+    return f"{size_bytes / _UNIT**power:.1f} {'KMGTPE'[power - 1]}iB"
