@@ -1,8 +1,11 @@
 """The check as a whole: it changes nothing, tells how far it is, and agrees with what recovery then does."""
 
+from pathlib import Path
+
 import pytest
 
 from shmq.inspect.damage import Damage
+from shmq.inspect.finding import FindingKind
 from shmq.inspect.verify import verify_store
 from shmq.store.store_files import StorePaths, StoreSizes, mark_closed
 from tests.support import store_on_disk
@@ -111,3 +114,8 @@ def test_sizes_other_than_the_files_are_findings_and_no_crash(tmp_path):
     wrong = StoreSizes(8192, 400, store.sizes.key_index)
     kinds = {finding.kind.value for finding in verify_store(StorePaths(tmp_path), wrong)}
     assert {"file-size", "file-foreign"} <= kinds
+
+
+def test_every_kind_of_finding_is_told_in_the_documentation():
+    page = (Path(__file__).parents[3] / "docs" / "store-command.md").read_text()
+    assert [kind.value for kind in FindingKind if f"`{kind.value}`" not in page] == []
