@@ -97,10 +97,10 @@ def verify_at(address: int, readable_bytes: int, position: int) -> int:
 @kernel
 def _has_topic(address: int, readable_bytes: int) -> bool:
     parts = record.parts_of(address, readable_bytes)
-    for at in range(parts.topic, parts.topic + parts.topic_bytes):
-        if load_u8(address + at) == 0:
-            return False
-    return True
+    at, end = parts.topic, parts.topic + parts.topic_bytes
+    while at < end and load_u8(address + at) != 0:
+        at += 1
+    return at == end
 
 
 @entry
