@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 RUN_ARGS ?=
 REPORT_ARGS ?=
 CRASH_ARGS ?= --seconds 600
+KILL_ARGS ?= --cycles 200
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +27,8 @@ run: $(VENV)/.installed ## Start a broker and its name server here, with store a
 test: $(VENV)/.installed-test ## Run every test that needs nothing but Python
 	$(PYTEST) -m "not interop" $(PYTEST_ARGS)
 
-crash: $(VENV)/.installed-test ## Cut the power of recorded brokers for ten minutes, and check what is promised (docs/reliability.md)
+crash: $(VENV)/.installed-test ## Kill brokers two hundred times, cut the power of others for ten minutes (docs/reliability.md)
+	$(BIN)/python -m tests.crash.kills $(KILL_ARGS)
 	$(BIN)/python -m tests.crash.power_loss $(CRASH_ARGS)
 
 interop: $(VENV)/.installed-interop interop-java ## Run RocketMQ's own clients and brokers against shmq (JDK 17, Maven)

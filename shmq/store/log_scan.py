@@ -104,8 +104,8 @@ def verify_at(address: int, readable_bytes: int, position: int, check_crc: bool)
 @kernel
 def _has_topic(address: int, readable_bytes: int) -> bool:
     parts = record.parts_of(address, readable_bytes)
-    at, end = address + parts.topic, address + parts.topic + parts.topic_bytes
-    while at < end and load_u8(at) != 0:
+    at, end = parts.topic, parts.topic + parts.topic_bytes
+    while at < end and load_u8(address + at) != 0:
         at += 1
     return at == end
 

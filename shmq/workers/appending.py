@@ -118,6 +118,12 @@ class Appender:
         is_empty = spsc.is_empty(self._completions) and not (self._desk and load_word(self._foreign()))
         return is_empty and not is_flushed and not self._too_long
 
+    def wait_ms(self, now_ms: int, longest_ms: int) -> int:
+        """How long until the next answer has waited for the flush for too long."""
+        if not self._unflushed:
+            return longest_ms
+        return max(0, min(longest_ms, self._unflushed[0][1] - now_ms))
+
     def submit(self, append: Append, then: Then, now_ms: int) -> None:
         """Send an Append to the writer; `then` is called with the result in some later `collect`."""
         if self._full or not self._offer(append, then):

@@ -174,7 +174,7 @@ class Conductor:
         timeout_ms = timeout_ns // 1_000_000
         is_idle = self._appender.is_idle and self._desks.is_idle and not self._delivering.is_roused
         if is_idle and not self._retention.has_news and all(inbox.is_empty for inbox in self._inboxes):
-            timeout_ms = self._agenda.wait_ms(now_ms, timeout_ms)
+            timeout_ms = self._appender.wait_ms(now_ms, self._agenda.wait_ms(now_ms, timeout_ms))
             timeout_ms = self._saving.wait_ms(now_ms, timeout_ms)
             if any(outbox.backlog for outbox in self._outboxes):
                 timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)

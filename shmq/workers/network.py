@@ -143,7 +143,8 @@ class NetworkWorker:
             timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
         if self._server.has_connections:
             timeout_ms = min(timeout_ms, self._limits.idle_look_ms)
-        timeout_ms = self._service.parking.wait_ms(wall_ms(), timeout_ms)
+        now_ms = wall_ms()
+        timeout_ms = self._appender.wait_ms(now_ms, self._service.parking.wait_ms(now_ms, timeout_ms))
         self._frames += self._server.poll(timeout_ms)
 
     def wake(self) -> None:

@@ -132,10 +132,13 @@ def _sleep(state: int, timeout_ms: int) -> int:
     bell = load_native_i64(state + reactor_state.BELL)
     if bell == 0:
         return _do_round(state, _look(state, min(timeout_ms, _wait_ms(state))))
-    doorbell.want(bell, load_native_i64(state + reactor_state.NEWS) | _news(state))
+    wanted = load_native_i64(state + reactor_state.NEWS) | _news(state)
+    doorbell.want(bell, wanted)
     doorbell.will_sleep(bell)
     moved = _look_at_others(state)  # a last look, now that whoever has more for us sees us asleep
-    timeout_ms = 0 if moved > 0 or is_for_python(state) else min(timeout_ms, _wait_ms(state))
+    is_more_wanted = _news(state) & ~wanted != 0  # an answer has just begun to wait for the flush
+    is_awake = moved > 0 or is_more_wanted or is_for_python(state)
+    timeout_ms = 0 if is_awake else min(timeout_ms, _wait_ms(state))
     found = _look(state, timeout_ms)
     doorbell.is_awake(bell)
     return moved + _do_round(state, found)

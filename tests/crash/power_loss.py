@@ -107,7 +107,7 @@ def examine(run: Run, moments: list[int], directory: Path, figures: Figures, unt
         random = Random(f"{run.plan.seed}/{moment}/{figures.cuts}")
         wanted = promised(run, moment, directory)
         fate = cut(run.journal, moment, random, image)
-        verdict = check(image, run.plan.sizes, wanted, run.attempted)
+        verdict = check(image, run.plan.sizes, wanted, run.attempted, is_sync=run.plan.is_sync)
         figures.cuts += 1
         figures.promised += len(wanted)
         figures.add(f"{run.plan}, moment {moment}, pages {fate.pages}, names {fate.names}", verdict)
@@ -124,7 +124,7 @@ def examine_recovery(run: Run, moment: int, cuts: int, directory: Path, figures:
     for _ in range(cuts):
         second_moment = random.randrange(1, journal.moment + 1)
         fate = cut(journal, second_moment, random, again)
-        verdict = check(again, run.plan.sizes, wanted, run.attempted)
+        verdict = check(again, run.plan.sizes, wanted, run.attempted, is_sync=run.plan.is_sync)
         figures.cuts += 1
         figures.recoveries_cut += 1
         figures.promised += len(wanted)

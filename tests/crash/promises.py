@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+import orjson
 
 from shmq.errors import ShmqError
 from shmq.inspect.finding import FindingKind
@@ -16,6 +17,7 @@ from shmq.inspect.verify import verify_store
 from shmq.memory.block import address_of
 from shmq.memory.region import anonymous
 from shmq.store import record
+from shmq.store.documents import Document
 from shmq.store.key_build import KeyBuild
 from shmq.store.key_files import KeyFiles
 from shmq.store.key_mark import write_key_mark
@@ -98,7 +100,9 @@ def recover_once(root: Path, sizes: StoreSizes) -> tuple[Recovered, NameTable, Q
     return recovered, topics, queues
 
 
-def check(root: Path, sizes: StoreSizes, promised: Iterable[Sent], attempted: set[bytes]) -> Verdict:
+def check(
+    root: Path, sizes: StoreSizes, promised: Iterable[Sent], attempted: set[bytes], *, is_sync: bool
+) -> Verdict:
     """Recover what a cut left, and compare it with what was promised.
 
     Args:
@@ -106,6 +110,7 @@ def check(root: Path, sizes: StoreSizes, promised: Iterable[Sent], attempted: se
         sizes: of its files.
         promised: messages that must be there, each where it was said to be.
         attempted: the bodies of all that was ever sent: nothing else may be there.
+        is_sync: whether consumers were only given what was on disk: then no saved offset lies beyond a queue's end.
     """
     verdict = Verdict()
     try:
@@ -119,6 +124,8 @@ def check(root: Path, sizes: StoreSizes, promised: Iterable[Sent], attempted: se
     _check_promised(stored, promised, verdict)
     _check_order(stored, attempted, verdict)
     _check_tail(root, sizes, recovered.end, verdict)
+    if is_sync:
+        _check_offsets(root, stored, verdict)
     _check_second(root, sizes, recovered, verdict)
     _check_closed(root, sizes, recovered, verdict)
     return verdict
@@ -131,9 +138,15 @@ def flushed_end(root: Path, sizes: StoreSizes) -> int:
         while True:
             address, left_bytes = reader.address_of(end)
             size = verify_at(address, left_bytes, end, check_crc=True) if left_bytes else record.INVALID
-            if size < 0:
+            if size < 0 or (size > 0 and not _has_properties(reader, end, size)):
                 return end
             end += size or left_bytes  # a blank fills the file
+
+
+def _has_properties(reader: LogReader, position: int, size: int) -> bool:
+    """Whether the next page, which no checksum of a record covers, was synced too."""
+    stored = record.decode(reader.slice(position, size) or memoryview(b""))
+    return Stored(0, position, bytes(stored.body), bytes(stored.properties)).is_whole
 
 
 def _check_second(root: Path, sizes: StoreSizes, first: Recovered, verdict: Verdict) -> None:
@@ -259,6 +272,18 @@ def _check_tail(root: Path, sizes: StoreSizes, end: int, verdict: Verdict) -> No
     for start in list_starts(paths.commitlog, sizes.commit_log_file_bytes):
         if any((paths.commitlog / file_name(start)).read_bytes()[max(end - start, 0) :]):
             verdict.faults.append(f"the log file {start} holds something behind the log's end {end}")
+
+
+def _check_offsets(root: Path, stored: dict[tuple[str, int], list[Stored]], verdict: Verdict) -> None:
+    document = Document(root / "config" / "consumerOffset.json", orjson.loads, orjson.dumps).load() or {}
+    for key, queues in document.get("offsetTable", {}).items():
+        topic = key.partition("@")[0]
+        for queue_id, offset in queues.items():
+            end = len(stored.get((topic, int(queue_id)), []))
+            if offset > end:
+                verdict.faults.append(
+                    f"{key} has consumed {offset} messages of queue {queue_id}, which has {end}"
+                )
 
 
 def _digest(root: Path) -> str:

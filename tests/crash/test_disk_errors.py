@@ -54,7 +54,10 @@ def ground(directory: Path, plan: Plan) -> Iterator[Ground]:
     watcher = Watcher(root, seed=1, sync_s=0.001)
     with watcher:
         broker = ShmqBroker(
-            directory, store_root=root, settings=plan.settings, launcher=launched_under(watcher.socket_path)
+            directory,
+            store_root=root,
+            settings={**plan.settings, "sync_flush_timeout_ms": 500},
+            launcher=launched_under(watcher.socket_path),
         )
         try:
             with Remote(broker.address) as remote:

@@ -62,7 +62,7 @@ def test_after_a_clean_stop_nothing_can_be_lost(run: Run, memory: Path) -> None:
     for pages, names in (("nothing", "nothing"), ("torn", "prefixes"), ("few", "some directories")):
         image = memory / f"{pages}-{names}"
         make_image(run.journal, run.journal.moment, Fate(Random(1), pages, names), image)
-        verdict = check(image, run.plan.sizes, acknowledged, run.attempted)
+        verdict = check(image, run.plan.sizes, acknowledged, run.attempted, is_sync=True)
         assert not verdict.faults, (pages, names, verdict.faults)
 
 
@@ -94,5 +94,5 @@ def test_a_disk_that_lies_about_the_log_is_found_out(lie: Lie) -> None:
             image = directory / f"image{number}"
             make_image(run.journal, moment, Fate(Random(0), "nothing", "all"), image)
             wanted = [sent for at, sent in run.acknowledged if at <= moment]
-            lost += check(image, run.plan.sizes, wanted, run.attempted).lost
+            lost += check(image, run.plan.sizes, wanted, run.attempted, is_sync=False).lost
     assert lost > 0

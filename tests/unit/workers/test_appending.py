@@ -186,7 +186,9 @@ def test_under_sync_flush_a_disk_that_is_too_slow_is_told_apart(tmp_path):
     sender = Sender(tmp_path, is_sync_flush=True)
     sender.submit(message())
     sender.writer.turn()
+    assert sender.appender.wait_ms(NOW_MS, 30_000) == 30_000
     assert sender.appender.collect(NOW_MS) == 0
+    assert [sender.appender.wait_ms(NOW_MS + ms, 1000) for ms in (0, 4900, 6000)] == [1000, 100, 0]
     assert sender.appender.collect(NOW_MS + 4999) == 0
     assert sender.appender.collect(NOW_MS + 5000) == 1
     assert sender.answered == [Appended(PutStatus.FLUSH_DISK_TIMEOUT, 0, (0,), NOW_MS)]
