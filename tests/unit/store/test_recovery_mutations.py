@@ -25,6 +25,7 @@ from shmq.store import (
     log_tail,
     log_walk,
     queue_directory,
+    queue_files,
     record,
     recover,
     survey,
@@ -477,6 +478,13 @@ if JIT_ENABLED:
         run_with_jit_off()
 
 else:
+
+    @pytest.fixture(autouse=True)
+    def no_sync(monkeypatch: Patch) -> None:
+        """Whether a disk keeps what it was told is tested elsewhere, and takes its time."""
+        monkeypatch.setattr(os, "fsync", nothing)
+        monkeypatch.setattr(os, "fdatasync", nothing)
+        monkeypatch.setattr(queue_files, "sync_disk_of", nothing)
 
     @pytest.mark.parametrize("name", SCENARIOS)
     def test_every_scenario_holds(lab: Lab, name: str) -> None:
