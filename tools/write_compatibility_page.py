@@ -31,7 +31,7 @@ answered in its own.
 | client | what it does there |
 | --- | --- |
 | Java `rocketmq-client` 4.9.8 and 5.5.0 | sync, async, oneway and batch sends, both header encodings; push consumer (concurrent, orderly, retries); lite-pull consumer; two consumers of a group that share the queues anew when one leaves; queries by key, by unique id and by offset id |
-| `mqadmin` 5.3.3 | queryMsgByKey, queryMsgByUniqueKey, queryMsgById; deleteExpiredCommitLog, cleanExpiredCQ, cleanUnusedTopic, deleteTopic, brokerStatus |
+| `mqadmin` 5.3.3 | queryMsgByKey, queryMsgByUniqueKey, queryMsgById, queryCq; deleteExpiredCommitLog, cleanExpiredCQ, cleanUnusedTopic, deleteTopic, brokerStatus |
 | C++ client 2.x (PyPI `rocketmq` 0.4.4) | sync, oneway and ordered sends, push consumer |
 | Java broker 5.3.3 | opens a store that shmq wrote or trimmed, and the reverse; registers at our name server |
 | Java name server 5.3.3 | our broker registers there |
@@ -45,6 +45,8 @@ answered in its own.
 - A query by key keeps to its two times to the millisecond; Java's index knows whole seconds, so its broker leaves out
   messages of the first second and gives some that are up to a second too late. A message is given once, however often
   it was indexed, and an answer holds no more of the newest messages than a frame that clients read.
+- A dump of a queue (QUERY_CONSUME_QUEUE) gives at most 4,096 entries, and the queue's bounds even where it has none at the
+  offset that was asked for; Java then gives no body, on which its tool fails.
 - Store timestamps never go back, even if the clock does.
 - Recovery repairs what Java leaves: missing queues are rebuilt from the log, and stale records behind a truncation cannot
   come back to life.

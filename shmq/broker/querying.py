@@ -1,19 +1,23 @@
-"""Queries of a queue's bounds, of offsets by time, of one message by where it lies, and of messages by a key.
+"""Queries of a queue: its bounds, offsets by time, its entries; and of messages, by where they lie or by a key.
 
 A queue that nobody knows is an empty one: its bounds are 0, and no error. So clients expect it.
 """
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from shmq.broker.outcome import Outcome, Peer, Reply
 from shmq.broker.replica import Replica
 from shmq.errors import RequestError
 from shmq.store.key_query import KeyQuery
+from shmq.store.position import NONE
+from shmq.store.queue_entry import SIZE, QueueEntry, decode
 from shmq.store.search import Boundary, earliest_store_ms, message_at, offset_by_time
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command
 from shmq.wire.consume_headers import (
     UNIQUE_KEY_QUERY_FIELD,
+    ConsumeQueueHeader,
     EarliestStoreTimeHeader,
     EarliestStoreTimeResponseHeader,
     MaxOffsetHeader,
@@ -26,9 +30,12 @@ from shmq.wire.consume_headers import (
 )
 from shmq.wire.fields import read_header, write_header
 from shmq.wire.frame import FRAME_BYTES_MAX
+from shmq.wire.stats_bodies import ConsumeQueueBody, ConsumeQueueEntry
 
 COUNT_MAX: Final = 64
 UNIQUE_COUNT: Final = 32  # whatever a client asks for: it sends one message once, or a few times
+ENTRIES_MAX: Final = 4096  # of a queue in one answer: half a megabyte
+_EXTENSION_MAX: Final = -(1 << 31) - 1
 _HEAD_BYTES_MAX: Final = 1024  # of an answer, before its messages
 
 
@@ -100,6 +107,44 @@ def handle_query_message(broker: Replica, request: Command, peer: Peer, now_ms: 
         index_timestamp_ms=answer.end_timestamp_ms, index_position=answer.end_position
     )
     return Reply(request.reply(fields=write_header(found)), answer.messages)
+
+
+def handle_consume_queue(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
+    """QUERY_CONSUME_QUEUE: entries of a queue as they are, from an offset on, at most to the end of its file."""
+    del peer, now_ms
+    header = read_header(ConsumeQueueHeader, request.fields)
+    queue = broker.queue(header.topic, header.queue_id)
+    if queue.slot == NONE:
+        remark = f"{header.queue_id}@{header.topic} is not exist!"
+        raise RequestError(ResponseCode.SYSTEM_ERROR, remark)
+    min_offset, max_offset = broker.reader.bounds(queue.slot)
+    body = ConsumeQueueBody(min_offset, max_offset)
+    if header.consumer_group is not None:
+        body = replace(body, **_what_a_group_wants(broker, header.consumer_group, header.topic))
+    entries = NONE
+    if min_offset <= header.index < max_offset:
+        entries = broker.reader.entries_at(queue.slot, queue.name, header.index)
+    if entries == NONE:
+        remark = f"Index {header.index} of {header.queue_id}@{header.topic} is not exist!"
+        return Reply(request.reply(body=body.to_bytes(), remark=remark))
+    count = min(header.count, broker.reader.entries_until(header.index, max_offset), ENTRIES_MAX)
+    listed = [_listed(decode(entries + number * SIZE)) for number in range(count)]
+    return Reply(request.reply(body=replace(body, entries=listed).to_bytes()))
+
+
+def _what_a_group_wants(broker: Replica, group: str, topic: str) -> dict[str, Any]:
+    """The subscription of a group that is online, and what RocketMQ says where there is none, or no filter of it."""
+    members = broker.members.get(group)
+    subscription = members.subscriptions.get(topic) if members is not None else None
+    if subscription is None:
+        return {"filter_data": f"{group}@{topic} is not online!"}
+    return {"subscription": subscription, "filter_data": "null"}
+
+
+def _listed(entry: QueueEntry) -> ConsumeQueueEntry:
+    """An entry; a tag hash that no hash can be stands for an extension of RocketMQ's, which shmq does not keep."""
+    message = f"Cq extend not exist!addr: {entry.tag_hash}" if entry.tag_hash <= _EXTENSION_MAX else None
+    return ConsumeQueueEntry(*entry, message)
 
 
 def _offset(request: Command, offset: int) -> Reply:

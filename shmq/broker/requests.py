@@ -66,6 +66,7 @@ _ROWS: Final = (
     Request(RequestCode.GET_MIN_OFFSET, Plane.DATA, querying.handle_min_offset),
     Request(RequestCode.GET_EARLIEST_MSG_STORETIME, Plane.DATA, querying.handle_earliest_store_time),
     Request(RequestCode.VIEW_MESSAGE_BY_ID, Plane.DATA, querying.handle_view_message),
+    Request(RequestCode.QUERY_CONSUME_QUEUE, Plane.DATA, querying.handle_consume_queue),
     Request(RequestCode.HEART_BEAT, Plane.CONTROL, membership.handle_heartbeat),
     Request(RequestCode.UNREGISTER_CLIENT, Plane.CONTROL, membership.handle_unregister),
     Request(RequestCode.GET_CONSUMER_LIST_BY_GROUP, Plane.CONTROL, membership.handle_consumer_list),

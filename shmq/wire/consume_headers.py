@@ -83,6 +83,18 @@ class SearchOffsetHeader:
 
 
 @header
+class ConsumeQueueHeader:
+    """Code 321: entries of a queue as they are, for an administrator."""
+
+    topic: str = text("topic")
+    queue_id: int = int32("queueId", default=0)
+    index: int = int64("index", default=0)
+    count: int = int32("count", default=0)
+    consumer_group: str | None = text("consumerGroup", default=None)
+    broker_name: str | None = text("bname", default=None)
+
+
+@header
 class MaxOffsetHeader:
     """Code 30."""
 

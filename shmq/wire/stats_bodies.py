@@ -1,12 +1,22 @@
 """How far queues reach and how far groups have come: tables whose keys are queues."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shmq.wire import fastjson
 from shmq.wire.bodies import MessageQueue
-from shmq.wire.members import Object, as_object, decimal_of, integer_of, object_of, read_object
+from shmq.wire.heartbeat_bodies import SubscriptionData
+from shmq.wire.members import (
+    Object,
+    array_of,
+    as_object,
+    decimal_of,
+    integer_of,
+    object_of,
+    read_object,
+    text_of,
+)
 
 
 class TopicOffset(NamedTuple):
@@ -132,3 +142,68 @@ def _rows(source: Object) -> list[tuple[MessageQueue, Any]]:
 def _queue(key: str) -> MessageQueue:
     """Return the queue that a key names; the tolerant reader gives object keys as their JSON."""
     return MessageQueue.from_json(read_object(key.encode()))
+
+
+class ConsumeQueueEntry(NamedTuple):
+    """One entry of a queue, with a message where its tag hash is none."""
+
+    position: int
+    record_size: int
+    tag_hash: int
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeQueueBody:
+    """Answer to 321. What a group's filter makes of an entry (`eval`) is said of bitmaps alone, which shmq does not keep."""
+
+    min_offset: int
+    max_offset: int
+    entries: Sequence[ConsumeQueueEntry] | None = None
+    subscription: SubscriptionData | None = None
+    filter_data: str | None = None
+
+    @classmethod
+    def from_bytes(cls, body: bytes | memoryview) -> "ConsumeQueueBody":
+        """Return the answer that a body is."""
+        source = read_object(body)
+        rows = [as_object(row, "queueData") for row in array_of(source, "queueData")]
+        entries = [
+            ConsumeQueueEntry(
+                integer_of(row, "physicOffset"),
+                integer_of(row, "physicSize"),
+                integer_of(row, "tagsCode"),
+                text_of(row, "msg", "") or None,
+            )
+            for row in rows
+        ]
+        return cls(
+            integer_of(source, "minQueueIndex"),
+            integer_of(source, "maxQueueIndex"),
+            entries if "queueData" in source else None,
+            SubscriptionData.from_json(object_of(source, "subscriptionData"))
+            if "subscriptionData" in source
+            else None,
+            text_of(source, "filterData", "") or None,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the answer as a body."""
+        body: Object = {"maxQueueIndex": self.max_offset, "minQueueIndex": self.min_offset}
+        if self.entries is not None:
+            body["queueData"] = [_entry_to_json(entry) for entry in self.entries]
+        if self.subscription is not None:
+            body["subscriptionData"] = self.subscription.to_json()
+        if self.filter_data is not None:
+            body["filterData"] = self.filter_data
+        return fastjson.dumps(body)
+
+
+def _entry_to_json(entry: ConsumeQueueEntry) -> Object:
+    row: Object = {
+        "eval": False,
+        "physicOffset": entry.position,
+        "physicSize": entry.record_size,
+        "tagsCode": entry.tag_hash,
+    }
+    return row if entry.message is None else {**row, "msg": entry.message}

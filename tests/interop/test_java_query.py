@@ -91,3 +91,26 @@ def test_the_administration_tool_finds_messages(
         assert ["Queue", "ID:", str(found[0]["queue_id"])] in lines
         assert ["Queue", "Offset:", str(found[0]["queue_offset"])] in lines
         assert ["Topic:", topic] in lines
+
+
+def test_the_administration_tool_dumps_a_queue(
+    newest_java: Client, endpoint: Endpoint, topic: str, tmp_path: Path
+) -> None:
+    _send(newest_java, topic)
+
+    def dumped(*arguments: str) -> list[str]:
+        queue = ("-t", topic, "-q", "0", *arguments)
+        return mqadmin(endpoint.namesrv_address, tmp_path / "queryCq", "queryCq", *queue).splitlines()
+
+    lines = dumped("-i", "5", "-c", "3")
+    bounds = next(line for line in lines if line.startswith("max: "))
+    count = int(bounds.removeprefix("max: ").split(",")[0])
+    assert bounds == f"max: {count}, min: 0"
+    assert [line for line in lines if line.startswith("idx: ")] == ["idx: 5", "idx: 6", "idx: 7"]
+    rows = [line for line in lines if line.startswith("ConsumeQueueData{")]
+    assert len(rows) == 3
+    assert all("eval=false, msg='null'}" in row for row in rows)
+    last = dumped("-i", str(count - 1))
+    assert [line for line in last if line.startswith("idx: ")] == [f"idx: {count - 1}"]
+    group = dumped("-i", "0", "-c", "1", "-g", "nobody")
+    assert f"nobody@{topic} is not online!" in group

@@ -3,6 +3,8 @@
 import pytest
 
 from shmq.broker.querying import (
+    ENTRIES_MAX,
+    handle_consume_queue,
     handle_earliest_store_time,
     handle_max_offset,
     handle_min_offset,
@@ -14,7 +16,9 @@ from shmq.errors import RequestError
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import encode_head
 from shmq.wire.frame import FRAME_BYTES_MAX
+from shmq.wire.heartbeat_bodies import SubscriptionData
 from shmq.wire.message import decode_messages
+from shmq.wire.stats_bodies import ConsumeQueueBody, ConsumeQueueEntry
 from tests.support.key_index_model import KeyIndexModel
 from tests.support.small_broker import SmallBroker, replied
 
@@ -216,3 +220,103 @@ def test_an_answer_fits_a_frame_and_what_may_wait_for_a_reader(tmp_path, output_
     most = min(output_bytes, FRAME_BYTES_MAX)
     assert most - 2 * one < len(encode_head(outcome.command, size)) + size <= most
     assert numbers(outcome)[-1] == 39
+
+
+def dump(broker, **fields):
+    """What a dump of a queue answers: the remark, and the body."""
+    given = {"topic": "T", "queueId": 1, "index": 0, "count": 10} | fields
+    reply = replied(broker.call(handle_consume_queue, RequestCode.QUERY_CONSUME_QUEUE, given))
+    assert reply.code == ResponseCode.SUCCESS
+    return reply.remark, ConsumeQueueBody.from_bytes(reply.body)
+
+
+def stored(broker):
+    return [ConsumeQueueEntry(*entry) for entry in broker.store.entries(b"T", 1)]
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "expected"),
+    [
+        (0, 10, slice(0, 4)),
+        (0, 2, slice(0, 2)),
+        (3, 10, slice(3, 4)),
+        (1, 0, slice(0, 0)),
+        (1, -5, slice(0, 0)),
+    ],
+)
+def test_a_queue_is_dumped_as_it_is(broker, index, count, expected):
+    remark, body = dump(broker, index=index, count=count)
+    assert remark is None
+    assert body == ConsumeQueueBody(0, 4, stored(broker)[expected])
+
+
+@pytest.mark.parametrize("index", [-1, 1, 4, 5, 1 << 62])
+def test_a_dump_from_an_offset_that_is_not_there_tells_the_bounds_all_the_same(broker, index):
+    broker.store.queues.min[broker.store.slot(b"T", 1)] = 2
+    remark, body = dump(broker, index=index)
+    assert remark == f"Index {index} of 1@T is not exist!"
+    assert body == ConsumeQueueBody(2, 4)
+
+
+def test_a_dump_ends_with_the_file_as_a_pull_does(broker):
+    for number in range(20):
+        broker.append("T", 1, store_ms=4000 + number, body=b"x")
+    for index, count in ((0, 10), (7, 3), (10, 10), (20, 4)):
+        _, body = dump(broker, index=index, count=100)
+        assert list(body.entries) == stored(broker)[index : index + count]
+
+
+def test_a_dump_tells_tags_as_their_hashes_and_what_cannot_be_one(broker):
+    store = broker.store
+    broker.append("T", 1, store_ms=5000, body=b"x", properties=b"TAGS\x01TagA\x02")
+    path = store.consumequeue / "T" / "1" / f"{0:020d}"
+    content = bytearray(path.read_bytes())
+    content[12:20] = (-(1 << 63) + 5).to_bytes(8, "big", signed=True)
+    content[32:40] = (-(1 << 31)).to_bytes(8, "big", signed=True)
+    with path.open("r+b") as file:
+        file.write(content)
+    _, body = dump(broker)
+    assert body.entries[0].message == f"Cq extend not exist!addr: {-(1 << 63) + 5}"
+    assert body.entries[1].message is None
+    assert body.entries[4].tag_hash == 2598919
+
+
+def test_a_dump_tells_what_a_group_wants(broker):
+    _, body = dump(broker, consumerGroup="G")
+    assert (body.subscription, body.filter_data) == (None, "G@T is not online!")
+    wanted = SubscriptionData.from_tags("T", "TagA || TagB", 5)
+    broker.subscribe("G", wanted)
+    _, body = dump(broker, consumerGroup="G")
+    assert (body.subscription, body.filter_data) == (wanted, "null")
+    assert len(body.entries) == 4
+    _, body = dump(broker, consumerGroup="H")
+    assert body.filter_data == "H@T is not online!"
+
+
+def test_a_dump_is_of_limited_size(broker, monkeypatch):
+    monkeypatch.setattr("shmq.broker.querying.ENTRIES_MAX", 3)
+    _, body = dump(broker, count=1 << 30)
+    assert len(body.entries) == 3
+    assert ENTRIES_MAX * 150 < FRAME_BYTES_MAX
+
+
+@pytest.mark.parametrize("changes", UNKNOWN)
+def test_a_dump_of_a_queue_that_nobody_knows_is_an_error(broker, changes):
+    given = {"topic": "T", "queueId": 1} | changes
+    with pytest.raises(RequestError) as raised:
+        broker.call(handle_consume_queue, RequestCode.QUERY_CONSUME_QUEUE, given)
+    assert raised.value.code == ResponseCode.SYSTEM_ERROR
+    assert raised.value.remark == f"{given['queueId']}@{given['topic']} is not exist!"
+
+
+def test_a_dump_is_fastjson_as_java_writes_it(broker):
+    reply = replied(
+        broker.call(
+            handle_consume_queue, RequestCode.QUERY_CONSUME_QUEUE, {"topic": "T", "queueId": 1, "count": 1}
+        )
+    )
+    size = broker.store.records[0][1]
+    assert bytes(reply.body) == (
+        b'{"maxQueueIndex":4,"minQueueIndex":0,"queueData":[{"eval":false,"physicOffset":0,"physicSize":%d,'
+        b'"tagsCode":0}]}' % size
+    )
