@@ -76,7 +76,8 @@ def test_the_group_does_not_bring_in_the_compiler():
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_where_no_store_is_none_is_made(tmp_path, command):
     root = tmp_path / "absent"
-    result = CliRunner().invoke(main, ["store", command, "--store-root", str(root)])
+    needed = {"export": ["-o", str(tmp_path / "out")]}.get(command, [])
+    result = CliRunner().invoke(main, ["store", command, "--store-root", str(root), *needed])
     assert result.exit_code == 2
     assert str(root) in result.stderr
     assert not root.exists()

@@ -154,6 +154,17 @@ def test_a_topic_that_can_be_no_directory_is_looked_for_in_the_log(store):
     assert offsets(scan(store.root, topic="..", queue_id=0)) == []
 
 
+@pytest.mark.parametrize("by_queue", [True, False])
+def test_what_has_no_place_in_its_queue_is_none_of_its_messages(tmp_path, by_queue):
+    store = SmallStore(tmp_path)
+    positions = [store.append(sys_flag=kind)[0] for kind in (0x0, 0x4, 0x8, 0xC)]
+    store.run()
+    store.files.close()
+    found = [int(at) for batch in scan(tmp_path, **QUEUE, by_queue=by_queue) for at in batch.rows["position"]]
+    assert found == [positions[0], positions[2]]
+    assert sum(len(batch) for batch in scan(tmp_path, topic="T")) == 4
+
+
 def test_times_and_positions_bound_a_queue_too(store):
     begin, end = store.records[30][0], store.records[60][0]
     assert offsets(scan(store.root, **QUEUE, begin=begin, end=end)) == list(range(10, 20))
