@@ -76,7 +76,8 @@ def test_the_group_does_not_bring_in_the_compiler():
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_where_no_store_is_none_is_made(tmp_path, command):
     root = tmp_path / "absent"
-    result = CliRunner().invoke(main, ["store", command, "--store-root", str(root)])
+    more = ["-o", str(tmp_path / "out")] if command == "export" else []
+    result = CliRunner().invoke(main, ["store", command, "--store-root", str(root), *more])
     assert result.exit_code == 2
     assert str(root) in result.stderr
     assert not root.exists()
