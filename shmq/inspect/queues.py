@@ -59,7 +59,7 @@ class Queues:
         """Take up every queue that has a directory; open no file yet."""
         self._root = root
         self._file_bytes = file_bytes
-        found = list(list_queues(root))
+        found = list(list_queues(root, is_strict=False))
         capacity = len(found) + _MORE
         names = np.zeros(name_table_bytes(capacity), dtype=np.uint8)
         rows = np.zeros(queue_table_bytes(capacity), dtype=np.uint8)

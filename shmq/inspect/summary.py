@@ -168,7 +168,7 @@ def _summarize_queues(
 ) -> tuple[list[TopicSummary], list[str]]:
     topics: dict[bytes, TopicSummary] = {}
     problems: list[str] = []
-    queues = list(list_queues(paths.consumequeue))
+    queues = list(list_queues(paths.consumequeue, is_strict=False))
     for done, (topic, queue_id) in enumerate(queues, start=1):
         path = queue_path(paths.consumequeue, topic, queue_id)
         summary = topics.setdefault(topic, TopicSummary(topic.decode(errors="replace")))

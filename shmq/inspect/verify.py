@@ -142,7 +142,7 @@ def _recovery_start(paths: StorePaths, sizes: StoreSizes, now_ms: int) -> int:
 
 def _has_entries(paths: StorePaths, file_bytes: int) -> bool:
     """Whether any queue has an entry of a message: without, recovery begins at the first file."""
-    for queue in list_queues(paths.consumequeue):
+    for queue in list_queues(paths.consumequeue, is_strict=False):
         for file in list_sequence(queue_path(paths.consumequeue, *queue), file_bytes):
             with closing(open_segment(file.path, file.start)) as segment:
                 if last_message(segment.address, min(file.size_bytes, file_bytes) // SIZE) != NONE:
@@ -154,7 +154,7 @@ def _queues_bytes(paths: StorePaths, file_bytes: int) -> int:
     """How many bytes the files of all queues have."""
     return sum(
         len(list_sequence(queue_path(paths.consumequeue, *queue), file_bytes)) * file_bytes
-        for queue in list_queues(paths.consumequeue)
+        for queue in list_queues(paths.consumequeue, is_strict=False)
     )
 
 

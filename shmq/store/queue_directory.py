@@ -197,14 +197,19 @@ def queue_path(root: Path, topic: bytes, queue_id: int) -> Path:
     return Path(f"{root}/{os.fsdecode(topic)}/{queue_id}")
 
 
-def list_queues(root: Path) -> Iterator[tuple[bytes, int]]:
+def list_queues(root: Path, *, is_strict: bool = True) -> Iterator[tuple[bytes, int]]:
     """Topic and queue id of each directory of a queue; what could be none of ours is passed over.
+
+    Args:
+        root: the directory of all queues.
+        is_strict: whether something else that lies where a directory belongs is an error, or passed over too.
 
     Raises:
         StoreError: a directory cannot be read, or where one belongs lies something else.
     """
-    for topic in _directories(root, _TOPIC_NAME.fullmatch):
-        queues = [int(queue) for queue in _directories(root / topic, _is_queue_id) if _is_queue_id(queue)]
+    for topic in _directories(root, _TOPIC_NAME.fullmatch if is_strict else _is_never_ours):
+        names = _directories(root / topic, _is_queue_id if is_strict else _is_never_ours)
+        queues = [int(queue) for queue in names if _is_queue_id(queue)]
         for queue_id in sorted(queues):
             yield os.fsencode(topic), queue_id
 
@@ -229,6 +234,10 @@ def _directories(path: Path, is_ours: Callable[[str], object]) -> list[str]:
 def _is_queue_id(name: str) -> bool:
     """Whether a name is a queue id as it is written: RocketMQ passes over others too."""
     return name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) <= _QUEUE_ID_MAX
+
+
+def _is_never_ours(_name: str) -> bool:
+    return False
 
 
 def _clear(segment: Segment, count: int) -> None:
