@@ -45,6 +45,7 @@ from shmq.store.data_ranges import data_ranges
 from shmq.store.dispatch import SCHEDULE_TOPIC
 from shmq.store.log_scan import find_record, needed_queue, verify_at
 from shmq.store.position import NONE
+from shmq.store.queue_files import GAP_ENTRIES_MAX
 from shmq.store.segment import Segment, file_name
 from shmq.store.store_files import StorePaths, StoreSizes
 
@@ -254,6 +255,12 @@ class LogCheck:
                 text += f", and the queue has it at {found}"
             yield self._finding(FindingKind.RECORD_QUEUE_OFFSET, segment.path, position, text)
             offset = found
+        elif offset - self._queues.end(slot) > GAP_ENTRIES_MAX:
+            text = (
+                f"it says queue offset {offset} of {self._queues.names[slot]}, which nobody fills up to there"
+            )
+            yield self._finding(FindingKind.RECORD_QUEUE_OFFSET, segment.path, position, text)
+            offset = NONE
         self._take(position, offset)
 
     def _are_unreadable(self, slot: int, begin: int, end: int) -> bool:

@@ -128,6 +128,11 @@ class Queues:
                     return file.start // SIZE + index if is_it else NONE
         return NONE
 
+    def end(self, slot: int) -> int:
+        """The queue offset behind the last that the files of a queue have room for; 0 without a file."""
+        files = list_sequence(self.directory(slot), self._file_bytes)
+        return (files[-1].start + self._file_bytes) // SIZE if files else 0
+
     def open_window(self, slot: int, offset: int) -> None:
         """Make the slot's window cover an offset, whether there is a file or not."""
         self._close(slot)

@@ -64,7 +64,7 @@ _LINE_BYTES: Final = 64
 LAYOUT: Final = layout(
     64, address=(0, "<i8"), first=(8, "<i8"), end=(16, "<i8"), dirty=(24, "<i8"), stamp=(32, "<i8")
 )
-_GAP_ENTRIES_MAX: Final = 10_000_000
+GAP_ENTRIES_MAX: Final = 10_000_000
 """A gap longer than this (200 MB of blanks) is taken for a broken record, not for a queue."""
 
 
@@ -161,7 +161,7 @@ class QueueFiles:
         Raises:
             StoreError: the gap is absurdly long, or the disk has no room.
         """
-        if end - begin > _GAP_ENTRIES_MAX:
+        if end - begin > GAP_ENTRIES_MAX:
             raise StoreError(f"a record claims offset {end} of the queue {queue} that ends at {begin}")
         if not _has_files(self._folder(slot, queue)):
             return

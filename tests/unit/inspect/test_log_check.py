@@ -74,6 +74,14 @@ def test_a_record_of_no_possible_queue_is_one_finding_and_its_entry_has_none(sto
     assert [told(each) for each in store.verify()][:1] == [log_finding(store, "record-queue", position)]
 
 
+def test_an_offset_that_recovery_cannot_fill_up_to_is_no_mending(store):
+    position, _ = store.put(0, topic=b"New", queue_offset=1 << 32)
+    store.crash()
+    found = [finding for finding in store.verify() if finding.kind != "index-missing"]
+    assert list(map(told, found)) == [log_finding(store, "record-queue-offset", position)]
+    assert not found[0].is_pending
+
+
 def test_a_store_time_that_goes_back_is_one_finding(store):
     position, *_, store_ms, _ = store.records[20]
     store.patch_log(position + record.STORE_TIMESTAMP, struct.pack(">q", store_ms - 5000))
