@@ -28,8 +28,6 @@ from tests.crash.workload import Plan, Run, record_run
 
 KILLABLE: Final = ("writer", "dispatcher", "conductor", "net-0")
 _MEMORY: Final = Path("/dev/shm")
-_RUN_S: Final = 60.0
-"""So long one recorded run is cut."""
 _FAULTS_TOLD: Final = 50
 
 
@@ -41,6 +39,8 @@ class Figures:
     moments: int = 0
     syncs: int = 0
     acknowledged: int = 0
+    boundaries: int = 0
+    boundaries_cut: int = 0
     cuts: int = 0
     recoveries_cut: int = 0
     brokers_started: int = 0
@@ -58,7 +58,8 @@ class Figures:
     def __str__(self) -> str:
         return (
             f"{self.runs} recorded runs with {self.syncs} syncs and {self.acknowledged} acknowledged messages; "
-            f"{self.cuts} cuts, {self.recoveries_cut} of them within recovery, {self.brokers_started} brokers started; "
+            f"{self.cuts} cuts, at {self.boundaries_cut} of {self.boundaries} sync boundaries, and "
+            f"{self.recoveries_cut} within recovery; {self.brokers_started} brokers started on what was left; "
             f"{self.promised} messages looked for, {self.lost} lost; {self.torn} unsynced ones without their "
             f"properties; {len(self.faults)} faults"
         )
@@ -98,12 +99,12 @@ def sync_boundaries(run: Run) -> list[int]:
     return sorted({at for moment, _ in run.journal.syncs for at in (moment - 1, moment)})
 
 
-def examine(run: Run, moments: list[int], directory: Path, figures: Figures, until: float) -> None:
-    """Cut a run at these moments, for as long as there is time."""
+def examine(run: Run, moments: list[int], directory: Path, figures: Figures, until: float) -> int:
+    """Cut a run at these moments, for as long as there is time; return at how many."""
     image = directory / "image"
-    for moment in moments:
+    for number, moment in enumerate(moments):
         if time.monotonic() > until:
-            return
+            return number
         random = Random(f"{run.plan.seed}/{moment}/{figures.cuts}")
         wanted = promised(run, moment, directory)
         fate = cut(run.journal, moment, random, image)
@@ -111,6 +112,7 @@ def examine(run: Run, moments: list[int], directory: Path, figures: Figures, unt
         figures.cuts += 1
         figures.promised += len(wanted)
         figures.add(f"{run.plan}, moment {moment}, pages {fate.pages}, names {fate.names}", verdict)
+    return len(moments)
 
 
 def examine_recovery(run: Run, moment: int, cuts: int, directory: Path, figures: Figures) -> None:
@@ -170,7 +172,7 @@ def main() -> int:
         plan = Plan(
             seed=options.seed + number,
             is_sync=number % 3 != 2,
-            messages=random.choice((100, 400, 1200)),
+            messages=random.choice((60, 150, 400)),
             end=random.choice(("stop", "kill")),
             killed=tuple(random.sample(KILLABLE, random.choice((0, 0, 1, 2)))),
         )
@@ -178,12 +180,14 @@ def main() -> int:
         run = record(plan, figures)
         with in_memory() as directory:
             moments = sync_boundaries(run)
-            moments += [random.randrange(1, run.journal.moment + 1) for _ in range(len(moments) // 4)]
             random.shuffle(moments)
-            examine(run, moments, directory, figures, min(until, time.monotonic() + _RUN_S))
-            for _ in range(3):
-                examine_recovery(run, random.choice(moments), 40, directory, figures)
+            figures.boundaries += len(moments)
+            for _ in range(2):
+                examine_recovery(run, random.choice(moments), 20, directory, figures)
             start_broker_on(run, random.choice(moments), directory, figures)
+            figures.boundaries_cut += examine(run, moments, directory, figures, until)
+            others = [random.randrange(1, run.journal.moment + 1) for _ in range(len(moments) // 4)]
+            examine(run, others, directory, figures, until)
         _tell(f"{plan}: {figures}")
     for fault in figures.faults[:_FAULTS_TOLD]:
         _tell(f"FAULT {fault}")

@@ -113,7 +113,9 @@ def record_run(
             if on_ready is not None:
                 on_ready(broker)
             _work(broker, plan, run, watcher)
-            if plan.end == "stop":
+            if plan.end == "stop" and plan.killed:
+                broker.process.terminate()  # where one has just been killed, the end need not be a clean one
+            elif plan.end == "stop":
                 broker.stop()
         finally:
             broker.discard()
