@@ -39,7 +39,6 @@ answered in its own.
 ## Where shmq differs on purpose
 
 - A record that could never fit a file of the log is refused with MESSAGE_ILLEGAL; Java answers SUCCESS and loses it.
-- An empty body is refused with MESSAGE_ILLEGAL, as Java's documentation has it.
 - A pull that waits and sees only messages that its filter leaves out waits to its own deadline and is then told how far
   it has been scanned; Java answers at its next check, within five seconds.
 - A query by key keeps to its two times to the millisecond; Java's index knows whole seconds, so its broker leaves out

@@ -47,10 +47,16 @@ class Extent(NamedTuple):
 
 
 class QueueDirectory:
-    """The files of one queue."""
+    """The files of one queue.
+
+    Attributes:
+        path: where they lie.
+        touched: what was changed and not synced: files that were written, directories that lost a name.
+    """
 
     def __init__(self, path: Path, file_bytes: int) -> None:
         self.path = path
+        self.touched: set[Path] = set()
         self._file_bytes = file_bytes
         self._entries = file_bytes // SIZE
 
@@ -75,7 +81,7 @@ class QueueDirectory:
     ) -> Extent:
         """Find how far the queue reaches, and remove what lies behind its first entry that cannot be one.
 
-        Nothing is synced: who needs that syncs the disk, once for all queues.
+        Nothing is synced: who needs that syncs what is in `touched`.
 
         Args:
             log_end: where the files of the log end: no record lies behind.
@@ -94,7 +100,8 @@ class QueueDirectory:
                 count = self._count(segment, log_end, below)
                 spoiled = self._first_spoiled(kept[-_FILES_SCANNED:-1], log_end, below)
                 if count > 0 and spoiled == NONE:
-                    _clear(segment, count)
+                    if _clear(segment, count):
+                        self.touched.add(segment.path)
                     extent = self._extent(segment, kept, count)
                     break
             if spoiled == NONE:
@@ -103,6 +110,7 @@ class QueueDirectory:
                 del kept[kept.index(spoiled) + 1 :]
         for start in reversed(sequence.starts[len(kept) :]):
             self._unlink(start)
+            self.touched.add(self.path)
         return extent
 
     def truncate(self, position: int) -> Extent:
@@ -240,10 +248,12 @@ def _is_never_ours(_name: str) -> bool:
     return False
 
 
-def _clear(segment: Segment, count: int) -> None:
-    """Zero what lies behind so many entries."""
-    for at, size_bytes in data_ranges(segment, count * SIZE):
+def _clear(segment: Segment, count: int) -> bool:
+    """Zero what lies behind so many entries; whether there was anything."""
+    stale = list(data_ranges(segment, count * SIZE))
+    for at, size_bytes in stale:
         zero(segment.address + at, size_bytes)
+    return bool(stale)
 
 
 def _end_of(segment: Segment, index: int) -> int:

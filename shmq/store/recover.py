@@ -50,6 +50,8 @@ from shmq.store.store_files import StorePaths, StoreSizes, mark_open
 from shmq.store.survey import Survey, refuse_more_than, survey
 
 _ANYWHERE: Final = (1 << 63) - 1
+_SYNCED_SINGLY_MAX: Final = 100
+"""More files than that are made durable with all else on their disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ class _Recovery:
         self._walk = LogWalk(self._log, tables.topics, tables.queues, telling)
         self._starts: list[int] = []
         self._topic_ids: dict[bytes, int] = {}
-        self._are_queues_changed = False
+        self._touched: set[Path] = set()
+        self._are_very_many = False
 
     def run(self, now_ms: int) -> Recovered:
         found = survey(self._paths, self._sizes)
@@ -206,10 +209,10 @@ class _Recovery:
     def _load_queues(self, found: Survey, below: int) -> None:
         """Find how far the queues reach, without entries of records at and behind a position."""
         log_end = self._starts[-1] + self._log.file_bytes
-        self._are_queues_changed = True
         for number, (queue, files) in enumerate(found.queues.items()):
-            extent = self._directory(*queue).recover(log_end, below, files)
-            self._set_extent(self._add_queue(*queue), extent)
+            directory = self._directory(*queue)
+            self._set_extent(self._add_queue(*queue), directory.recover(log_end, below, files))
+            self._touched |= directory.touched
             self._pace("looking at the queues", number + 1, len(found.queues), "queues")
         self._say(f"found {self._queues.count} queues and {len(self._starts)} files of the log")
 
@@ -287,6 +290,7 @@ class _Recovery:
             topic_id, queue_id = self._queues.topic_and_queue(int(slot))
             directory = self._directory(self._topics.name(topic_id), queue_id)
             self._set_extent(int(slot), directory.truncate(position))
+            self._touched |= directory.touched
 
     def _dispatch(self, begin: int, end: int) -> None:
         """Give each record of a range its entry, where it has none."""
@@ -302,15 +306,27 @@ class _Recovery:
                     raise StoreError(f"cannot dispatch from position {reached}: {result.problem or 'stuck'}")
                 reached = result.reached
                 self._pace("writing the queues", reached - begin, end - begin, "bytes")
-        self._are_queues_changed |= bool(files.take_dirty().files)
+        unsynced = files.take_dirty()
+        self._are_very_many = unsynced.files == [self._queue_root]
+        for path in unsynced.files:
+            self._touched |= {
+                path,
+                *(self._queue_root / each for each in path.relative_to(self._queue_root).parents),
+            }
 
     def _sync_queues(self) -> None:
-        """Make the queues durable, all at once: a disk may take milliseconds for each that it is asked for."""
-        if self._are_queues_changed:
-            try:
-                sync_files(Unsynced([self._paths.consumequeue], []))
-            except OSError as error:
-                raise StoreError(f"cannot sync the queues: {error}") from error
+        """Make durable what was changed of the queues.
+
+        A disk may take milliseconds for each file; and all of a disk may hold what others wrote there.
+        """
+        directories = [path for path in self._touched if path.is_dir()]
+        unsynced = Unsynced([path for path in self._touched if path not in directories], directories)
+        if self._are_very_many or len(self._touched) > _SYNCED_SINGLY_MAX:
+            unsynced = Unsynced([self._queue_root], [])
+        try:
+            sync_files(unsynced)
+        except OSError as error:
+            raise StoreError(f"cannot sync the queues: {error}") from error
 
     def _sync_log(self, begin: int, end: int) -> None:
         for start in self._log.starts():

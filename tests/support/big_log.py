@@ -34,7 +34,12 @@ class BigLog:
     """
 
     def __init__(
-        self, directory: Path, file_bytes: int, queues: int, bodies: tuple[int, ...] = BODIES
+        self,
+        directory: Path,
+        file_bytes: int,
+        queues: int,
+        records_a_ms: float = RECORDS_A_MS,
+        bodies: tuple[int, ...] = BODIES,
     ) -> None:
         """Write nothing yet.
 
@@ -42,18 +47,20 @@ class BigLog:
             directory: of the log.
             file_bytes: the size of a file.
             queues: how many queues of `TOPIC` the records go round.
+            records_a_ms: how many were stored in a millisecond.
             bodies: the sizes of the bodies, in turn.
         """
         self._directory = directory
         self._file_bytes = file_bytes
         self._queues = queues
+        self._records_a_ms = records_a_ms
         self._block, self._places, self._ids = _block(bodies)
         self.end = self.records = 0
 
     @property
     def newest_ms(self) -> int:
         """When the last record was stored."""
-        return BASE_MS + (self.records - 1) // RECORDS_A_MS
+        return BASE_MS + int((self.records - 1) / self._records_a_ms)
 
     def write_file(self, fill: float = 1.0) -> None:
         """Write the next file, whole but for what it leaves behind its last record; of a last one, a part."""
@@ -68,7 +75,11 @@ class BigLog:
             _patch(rows, at + record.QUEUE_ID, (serial % self._queues).astype(">i4"))
             _patch(rows, at + record.QUEUE_OFFSET, (serial // self._queues).astype(">i8"))
             _patch(rows, at + record.PHYSICAL_OFFSET, position.astype(">i8"))
-            _patch(rows, at + record.STORE_TIMESTAMP, (BASE_MS + serial // RECORDS_A_MS).astype(">i8"))
+            _patch(
+                rows,
+                at + record.STORE_TIMESTAMP,
+                (BASE_MS + (serial / self._records_a_ms).astype(np.int64)).astype(">i8"),
+            )
             for digit in range(_ID_DIGITS):
                 rows[:, id_at + digit] = _HEX[(serial >> (4 * (_ID_DIGITS - 1 - digit))) & 15]
         self.records += blocks * len(self._places)

@@ -18,7 +18,7 @@ from shmq.store.name_table import NameTable, format_name_table, name_table_bytes
 from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_bytes
 from shmq.store.recover import Recovered, Tables, recover
 from shmq.store.store_files import StorePaths, StoreSizes, mark_closed, mark_open
-from tests.support.big_log import BigLog
+from tests.support.big_log import RECORDS_A_MS, BigLog
 
 TOPICS_MAX = 64
 QUEUES_MAX = 65_536
@@ -38,11 +38,13 @@ class BigStore:
     paces: list[tuple[str, int, int, str]] = field(default_factory=list)
 
     @classmethod
-    def make(cls, root: Path, sizes: StoreSizes, files: float, queues: int) -> "BigStore":
+    def make(
+        cls, root: Path, sizes: StoreSizes, files: float, queues: int, records_a_ms: float = RECORDS_A_MS
+    ) -> "BigStore":
         """Write so many files of log, the last of them perhaps in part, and all that is derived from them."""
         root.mkdir(parents=True, exist_ok=True)
         paths = StorePaths(root)
-        log = BigLog(paths.commitlog, sizes.commit_log_file_bytes, queues)
+        log = BigLog(paths.commitlog, sizes.commit_log_file_bytes, queues, records_a_ms)
         made = cls(paths, sizes, log)
         for _ in range(int(files)):
             log.write_file()

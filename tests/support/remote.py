@@ -5,6 +5,7 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
+from shmq.config.addresses import split_address
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command, Encoding, decode, encode
 from shmq.wire.frame import Frame, FrameReader
@@ -23,8 +24,7 @@ class Remote:
     def __init__(
         self, address: str, timeout_s: float = TIMEOUT_S, encoding: Encoding = Encoding.JSON
     ) -> None:
-        host, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout_s)
+        self.socket = socket.create_connection(split_address(address), timeout_s)
         self.pushed: list[Command] = []
         self._encoding = encoding
         self._reader = FrameReader()

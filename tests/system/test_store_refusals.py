@@ -93,6 +93,19 @@ def test_a_hole_in_the_log_is_refused(tmp_path: Path) -> None:
     assert tree_of(root) == before
 
 
+@pytest.mark.parametrize("name", ["topics.json", "consumerOffset.json"])
+def test_a_document_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "store"
+    make_file(root / "config" / name)
+    make_file(root / "config" / f"{name}.bak")
+    before = tree_of(root)
+    code, printed = refusal(tmp_path, root)
+    assert code == 1
+    assert f"error: a document in {root / 'config'} cannot be used: " in printed
+    assert str(root / "config" / f"{name}.bak") in printed
+    assert tree_of(root) == before
+
+
 def test_a_file_in_place_of_the_store_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "store"
     make_file(root)
