@@ -319,10 +319,11 @@ class _Recovery:
 
         A disk may take milliseconds for each file; and all of a disk may hold what others wrote there.
         """
-        directories = [path for path in self._touched if path.is_dir()]
-        unsynced = Unsynced([path for path in self._touched if path not in directories], directories)
         if self._are_very_many or len(self._touched) > _SYNCED_SINGLY_MAX:
             unsynced = Unsynced([self._queue_root], [])
+        else:
+            directories = [path for path in self._touched if path.is_dir()]
+            unsynced = Unsynced([path for path in self._touched if path not in directories], directories)
         try:
             sync_files(unsynced)
         except OSError as error:
