@@ -58,6 +58,7 @@ def test_what_was_promised_survives_a_cut_anywhere(run: Run, memory: Path) -> No
 
 def test_after_a_clean_stop_nothing_can_be_lost(run: Run, memory: Path) -> None:
     acknowledged = [sent for _, sent in run.acknowledged]
+    assert run.is_closed
     assert len(acknowledged) >= run.plan.messages
     for pages, names in (("nothing", "nothing"), ("torn", "prefixes"), ("few", "some directories")):
         image = memory / f"{pages}-{names}"

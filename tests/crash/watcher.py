@@ -7,8 +7,10 @@ answered that never take place.
 """
 
 import array
+import contextlib
 import heapq
 import os
+import queue
 import socket
 import stat
 import sys
@@ -66,6 +68,16 @@ class _Watched:
 def launched_under(socket_path: Path) -> list[str | Path]:
     """What to put before a command so that the watcher of that socket watches it."""
     return [sys.executable, Path(__file__).with_name("under_watch.py"), socket_path]
+
+
+def _receive(listener: Listener, calls: "queue.SimpleQueue[Call | None]") -> None:
+    """Take calls from the system as they come; None when nobody is left to make any."""
+    with contextlib.suppress(EOFError):
+        while True:
+            call = listener.receive(_WAIT_MS)
+            if call is not None:
+                calls.put(call)
+    calls.put(None)
 
 
 class Watcher:
@@ -144,11 +156,16 @@ class Watcher:
         except BaseException as error:  # noqa: BLE001 - raised again by who waits for the end
             self._error = error
             return
+        calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        # In a thread of its own: until a call has been received, a signal ends it with EINTR, as no disk would.
+        receiver = threading.Thread(target=_receive, args=(listener, calls), name="receiver")
+        receiver.start()
         while True:
-            try:
-                call = listener.receive(self._wait_ms())
-            except EOFError:
-                break
+            call: Call | None = None
+            with contextlib.suppress(queue.Empty):
+                call = calls.get(timeout=self._wait_s())
+                if call is None:
+                    break
             if self._error is not None and call is not None:
                 listener.go_on(call)
                 continue
@@ -159,16 +176,18 @@ class Watcher:
                         self._take(listener, call)
             except BaseException as error:  # noqa: BLE001 - whoever is watched must not hang for it
                 self._error = error
-                listener.close()
-                return
+                for _, _, waiting, _, _ in self._due:
+                    listener.succeed(waiting)
+                self._due.clear()
+                if call is not None:
+                    listener.go_on(call)
+        receiver.join()
         with self._lock:
             self._look()
         listener.close()
 
-    def _wait_ms(self) -> int:
-        if not self._due:
-            return _WAIT_MS
-        return max(0, min(_WAIT_MS, int(1000 * (self._due[0][0] - time.monotonic())) + 1))
+    def _wait_s(self) -> float:
+        return max(0.0, self._due[0][0] - time.monotonic()) if self._due else _WAIT_MS / 1000
 
     def _take(self, listener: Listener, call: Call) -> None:
         path, inode, at = self._target(call)

@@ -80,11 +80,13 @@ class Run:
         plan: by which.
         journal: of the disk.
         attempted: the bodies of all that was sent, answered or not.
+        is_closed: whether the broker said that it left the store closed.
     """
 
     plan: Plan
     journal: Journal
     attempted: set[bytes] = field(default_factory=set)
+    is_closed: bool = False
 
     @property
     def acknowledged(self) -> list[tuple[int, Sent]]:
@@ -113,10 +115,9 @@ def record_run(
             if on_ready is not None:
                 on_ready(broker)
             _work(broker, plan, run, watcher)
-            if plan.end == "stop" and plan.killed:
-                broker.process.terminate()  # where one has just been killed, the end need not be a clean one
-            elif plan.end == "stop":
-                broker.stop()
+            if plan.end == "stop":
+                # Where one has just been killed, or a signal has met a call before the watcher saw it, it ends uncleanly.
+                run.is_closed = broker.process.terminate() == 0
         finally:
             broker.discard()
     return run
