@@ -101,7 +101,7 @@ def test_a_document_that_cannot_be_read_is_refused(tmp_path: Path, name: str) ->
     before = tree_of(root)
     code, printed = refusal(tmp_path, root)
     assert code == 1
-    assert f"error: a document in {root / 'config'} cannot be used: " in printed
+    assert f"a document in {root / 'config'} cannot be used: " in printed
     assert str(root / "config" / f"{name}.bak") in printed
     assert tree_of(root) == before
 
