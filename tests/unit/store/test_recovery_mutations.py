@@ -105,14 +105,14 @@ def files_behind_stay(patch: Patch) -> None:
 
 
 def a_file_late(patch: Patch) -> None:
-    real = log_walk.LogWalk.last_start
+    real = recover.last_start
 
-    def last_start(self: log_walk.LogWalk, is_on_disk: Callable[[int, int], bool]) -> int:
-        start = real(self, is_on_disk)
-        later = [each for each in self.starts if each > start]
+    def last_start(log: LogDirectory, starts: list[int], is_on_disk: Callable[[int, int], bool]) -> int:
+        start = real(log, starts, is_on_disk)
+        later = [each for each in starts if each > start]
         return later[0] if later else start
 
-    patch.setattr(log_walk.LogWalk, "last_start", last_start)
+    patch.setattr(recover, "last_start", last_start)
 
 
 def everything_checked(patch: Patch) -> None:
