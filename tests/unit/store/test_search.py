@@ -1,5 +1,7 @@
 """Finding messages by time and by position."""
 
+import random
+
 import pytest
 
 from shmq.store.log import LogReader
@@ -50,6 +52,31 @@ def test_a_time_has_a_lower_and_an_upper_offset(store, time, lower, upper):
     queue = fill(store)
     assert offset_by_time(store.reader, queue, time, Boundary.LOWER) == lower
     assert offset_by_time(store.reader, queue, time, Boundary.UPPER) == upper
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("log_files_gone", [0, 1, 2])
+def test_every_time_has_the_offsets_that_the_rules_give_it(store, seed, log_files_gone):
+    """Runs of one time over borders of files, of the queue and of the log; entries whose messages are gone."""
+    chance = random.Random(seed)
+    times, now_ms = [], 100
+    for _ in range(chance.randint(7, 23)):
+        now_ms += chance.choice((0, 0, 0, 1, 7))
+        times.append(now_ms)
+    queue = fill(store, times, body=b"b" * 900)  # four to a file of the log
+    for number in range(log_files_gone):
+        (store.root / "commitlog" / file_name(number * store.log_file_bytes)).unlink(missing_ok=True)
+    gone = [position < log_files_gone * store.log_file_bytes for position, *_ in store.records]
+    known = [-1 if is_gone else time for is_gone, time in zip(gone, times, strict=True)]
+    for min_offset in (0, 1, 3, len(times) - 1):
+        store.queues.min[queue.slot] = min_offset
+        for time in range(99, now_ms + 2):
+            later = [offset for offset, at in enumerate(known) if at >= time and offset >= min_offset]
+            earlier = [offset for offset, at in enumerate(known) if at <= time and offset >= min_offset]
+            lower = offset_by_time(store.reader, queue, time, Boundary.LOWER)
+            upper = offset_by_time(store.reader, queue, time, Boundary.UPPER)
+            assert lower == min(later, default=len(times)), (min_offset, time)
+            assert upper == max(earlier, default=min_offset), (min_offset, time)
 
 
 def test_no_offset_below_the_min_is_found(store):
