@@ -90,7 +90,7 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-lint: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[test,lint]'
+	$(PIP) --editable '.[test,lint,perf]'
 	@touch $@
 
 $(VENV)/.installed-interop: pyproject.toml | $(BIN)/python
