@@ -106,6 +106,16 @@ def cold(measure: End) -> End:
     return measured
 
 
+def warm(measure: End) -> End:
+    """With what it reads in memory: the second of two."""
+
+    def measured(store: BigStore) -> Figures:
+        measure(store)
+        return measure(store)
+
+    return measured
+
+
 ENDS: dict[str, End] = {
     "crash": after_crash,
     "clean": after_clean_end,
@@ -123,11 +133,11 @@ def may_drop_caches() -> bool:
 @pytest.mark.parametrize("end", ENDS)
 def test_the_size_of_the_log(contest: Contest, make: Make, end: str) -> None:
     small, large, measure = make("small", SMALL, QUEUES), make("large", LARGE, QUEUES), ENDS[end]
-    contestants = {f"{SMALL} files": partial(measure, small)}
+    contestants = {f"{SMALL} files": partial(warm(measure), small)}
     if may_drop_caches():
         contestants[f"{SMALL} files, cold"] = partial(cold(measure), small)
         contestants[f"{LARGE} files, cold"] = partial(cold(measure), large)
-    contestants[OURS] = partial(measure, large)
+    contestants[OURS] = partial(warm(measure), large)
     contest.run(f"recovery of {LARGE} files, {end}", contestants)
 
 
