@@ -1,29 +1,31 @@
 """What recovery must make of a store after each thing that can happen to it, as functions that fail where it does not.
 
-They are small: the tests of each rule in `tests/unit/store` go further. Here they are together, so that a rule which is
+Scenarios of key index and documents are in `recovery_scenarios_keys.py`. They are small: the tests of each rule in `tests/unit/store` go further. Here they are together, so that a rule which is
 broken on purpose can be shown to be noticed (`test_recovery_mutations.py`).
 """
 
-import copy
-import itertools
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 
 import pytest
 
-from shmq.errors import StoreError
 from shmq.store import record
 from shmq.store import recover as recover_module
-from shmq.store.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
-from shmq.store.documents import Document
-from shmq.store.queue_directory import list_queues, queue_path
+from shmq.store.checkpoint import Checkpoint, read_checkpoint
+from shmq.store.queue_directory import list_queues
 from shmq.store.segment import file_name, list_starts
 from shmq.store.store_files import StorePaths, was_left_open
-from tests.support.key_ground import Ground, made_ground
+from tests.support.recovery_lab import (
+    Lab,
+    flip,
+    lose_units,
+    overwrite,
+    queue_of,
+    refused,
+    scenario,
+    set_checkpoint,
+    start_and_check,
+)
 from tests.support.store_on_disk import (
     BASE_MS,
     LOG_BYTES,
@@ -36,99 +38,8 @@ from tests.support.store_on_disk import (
     crash,
     end_cleanly,
     end_unmarked,
-    made_store,
     start,
 )
-from tests.support.tree import tree_of
-
-Scenario = Callable[["Lab"], None]
-SCENARIOS: Final[dict[str, Scenario]] = {}
-
-
-@dataclass
-class Lab:
-    """Where scenarios have their stores; a closed one is made once and copied."""
-
-    root: Path
-    base: Store
-    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
-
-    @classmethod
-    def open(cls, root: Path) -> "Lab":
-        """Make the store that is copied."""
-        return cls(root, made_store(root / "base"))
-
-    def directory(self) -> Path:
-        """An empty one."""
-        path = self.root / str(next(self._numbers))
-        path.mkdir()
-        return path
-
-    def store(self) -> Store:
-        """A closed store: five files and a bit of log, three queues."""
-        made = copy.deepcopy(self.base)
-        root = self.directory()
-        shutil.copytree(self.base.paths.root, root, dirs_exist_ok=True)
-        made.paths = StorePaths(root)
-        return made
-
-    def ground(self) -> Ground:
-        """A store with keys."""
-        return made_ground(self.directory())
-
-
-def scenario(function: Scenario) -> Scenario:
-    """Enter a function among the scenarios, by its name."""
-    SCENARIOS[function.__name__] = function
-    return function
-
-
-def start_and_check(store: Store) -> list[str]:
-    """A start makes of it what is expected, after which it can be written and started again."""
-    outcome = start(store)
-    check(store, outcome)
-    store.append(QUEUES[1])
-    crash(store)
-    check(store, start(store))
-    return outcome.said
-
-
-def refused(store: Store) -> str:
-    before = tree_of(store.paths.root)
-    with pytest.raises(StoreError) as raised:
-        start(store)
-    assert tree_of(store.paths.root) == before
-    return str(raised.value)
-
-
-def set_checkpoint(store: Store, checkpoint: Checkpoint) -> None:
-    file = CheckpointFile(store.paths.checkpoint)
-    file.write(checkpoint)
-    file.close()
-
-
-def queue_of(store: Store, queue: tuple[bytes, int] = QUEUES[0]) -> Path:
-    return queue_path(store.paths.consumequeue, *queue)
-
-
-def overwrite(path: Path, at: int, data: bytes) -> None:
-    content = bytearray(path.read_bytes())
-    content[at : at + len(data)] = data
-    path.write_bytes(content)
-
-
-def lose_units(store: Store, queue: tuple[bytes, int], count: int) -> None:
-    for offset in range(store.next[queue] - count, store.next[queue]):
-        path = queue_of(store, queue) / file_name(offset * 20 // QUEUE_BYTES * QUEUE_BYTES)
-        overwrite(path, offset * 20 % QUEUE_BYTES, bytes(20))
-
-
-def flip(store: Store, number: int) -> int:
-    """Flip a byte in the body of a message; return its position."""
-    bad = store.messages[number]
-    store.write(bad.position + 90, b"\xff")
-    return bad.position
-
 
 # The log.
 
@@ -490,100 +401,3 @@ def everything_is_in_its_order(lab: Lab) -> None:
         "recover_keys",
     ]
     assert was_left_open(store.paths)
-
-
-# The key index.
-
-
-@scenario
-def entries_behind_the_key_mark_are_made_again(lab: Lab) -> None:
-    ground = lab.ground()
-    indexed = ground.store.end
-    for number in range(2):
-        ground.store.add(f"v{number}", "k1")
-    ground.store.run_index(indexed)
-    ground.store.patch(6, 40, ">5i", 3, 9, 12, -1, 1)
-    resume = ground.recover()
-    assert resume == indexed
-    ground.finish(resume)
-
-
-@scenario
-def a_missing_key_file_is_noticed(lab: Lab) -> None:
-    ground = lab.ground()
-    ground.files[3].unlink()
-    ground.finish(ground.recover(clean=True))
-
-
-@scenario
-def key_files_that_cannot_be_go(lab: Lab) -> None:
-    for at, layout, value in ((36, ">i", 12), (16, ">q", -1), (16, ">q", 0)):
-        ground = lab.ground()
-        ground.store.patch(4, at, layout, value)
-        ground.finish(ground.recover(clean=True))
-
-
-@scenario
-def entries_of_lost_records_go(lab: Lab) -> None:
-    ground = lab.ground()
-    end = ground.store.records[22][0]
-    resume = ground.recover(end=end)
-    assert resume == ground.store.records[21][0]
-    ground.finish(resume)
-
-
-@scenario
-def without_a_key_mark_little_is_believed(lab: Lab) -> None:
-    ground = lab.ground()
-    ground.paths.index_checkpoint.unlink()
-    full_ms = ground.store.records[19][5]
-    resume = ground.recover(checkpoint=Checkpoint(index_timestamp_ms=full_ms))
-    assert resume == ground.store.records[19][0]
-    ground.finish(resume)
-
-
-@scenario
-def a_newest_key_file_with_too_few_entries_goes(lab: Lab) -> None:
-    ground = lab.ground()
-    ground.store.patch(6, 36, ">i", 4)
-    ground.store.patch(6, 100, ">i", 77)
-    ground.finish(ground.recover())
-
-
-# The documents.
-
-
-def _document(root: Path) -> "Document[dict[str, int]]":
-    return Document(root / "config" / "topics.json", json.loads, lambda value: json.dumps(value).encode())
-
-
-@scenario
-def a_document_comes_before_its_backup(lab: Lab) -> None:
-    root = lab.directory()
-    for number in (1, 2):
-        _document(root).persist({"n": number})
-    assert _document(root).load() == {"n": 2}
-
-
-@scenario
-def a_broken_document_has_a_backup_that_is_kept(lab: Lab) -> None:
-    root = lab.directory()
-    written = _document(root)
-    for number in (1, 2):
-        written.persist({"n": number})
-    written.path.write_bytes(b"{")
-    again = _document(root)
-    assert again.load() == {"n": 1}
-    again.persist({"n": 3})
-    assert json.loads(again.backup.read_bytes()) == {"n": 1}
-
-
-@scenario
-def two_broken_copies_are_refused(lab: Lab) -> None:
-    root = lab.directory()
-    written = _document(root)
-    written.persist({"n": 1})
-    written.path.write_bytes(b"{")
-    written.backup.write_bytes(b"{")
-    with pytest.raises(StoreError):
-        written.load()

@@ -35,10 +35,13 @@ from shmq.store.key_recover import _head
 from shmq.store.log import LogDirectory
 from shmq.store.queue_directory import QueueDirectory
 from shmq.store.segment import Sequence, list_files
-from tests.support.recovery_scenarios import SCENARIOS, Lab
+from tests.support import recovery_scenarios, recovery_scenarios_keys
+from tests.support.recovery_lab import SCENARIOS, Lab
 
 Patch = pytest.MonkeyPatch
 UNLIMITED_SECONDS: Final = 280
+FILLED_BY: Final = (recovery_scenarios, recovery_scenarios_keys)
+"""Whoever imports these finds their scenarios in SCENARIOS."""
 
 
 def run_with_jit_off() -> None:
