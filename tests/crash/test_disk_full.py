@@ -172,10 +172,12 @@ def test_a_start_without_room_for_lost_queue_files_is_refused_and_loses_nothing(
         finally:
             broker.discard()
         shutil.rmtree(queues / TOPIC)  # as a power cut may leave it
-        disk.occupy(queues / "ballast")
+        ballast = queues / "ballast.d" / "ballast"  # no topic has such a name
+        ballast.parent.mkdir()
+        disk.occupy(ballast)
         code, printed = start_once(tmp_path, disk)
         assert code == 1
         assert "No space left on device" in printed
-        (queues / "ballast").unlink()
+        ballast.unlink()
         with broker_on(tmp_path, disk) as again, Remote(again.address) as remote:
             assert bodies(remote, RECORDS_MAX) == [str(number).encode() for number in range(RECORDS_MAX)]
