@@ -11,8 +11,9 @@ from shmq.store.position import NONE
 from shmq.store.store_files import StorePaths
 from shmq.workers.sweeping import used_percent
 
+_NOT_WRITEABLE: Final = 1 << 1
 _DISK_FULL: Final = 1 << 4
-"""Of RocketMQ's running flags."""
+"""RocketMQ's running flags."""
 _UNIT: Final = 1024
 
 
@@ -23,6 +24,7 @@ def measure(memory: BrokerMemory, paths: StorePaths, reader: StoreReader) -> dic
     first = reader.message(marks.trimmed)
     disk = os.statvfs(paths.root)
     total, free = disk.f_blocks * disk.f_frsize, disk.f_bfree * disk.f_frsize
+    reasons = gates.Closed(gates.closed(memory.place("gates")))
     return {
         "commitLogDirCapacity": f"Total : {_bytes_text(total)}, Free : {_bytes_text(free)}.",
         "commitLogDiskRatio": log_ratio,
@@ -32,9 +34,16 @@ def measure(memory: BrokerMemory, paths: StorePaths, reader: StoreReader) -> dic
         "consumeQueueDiskRatio": _ratio(used_percent(paths.consumequeue)),
         "dispatchBehindBytes": str(marks.confirmed - marks.dispatched),
         "earliestMessageTimeStamp": str(NONE if first is None else first.store_timestamp_ms),
+        "messagesRefusedBecause": ", ".join(str(each.name) for each in reasons),
         "remainHowManyDataToFlush": _bytes_text(marks.appended - marks.flushed),
-        "runningFlags": str(_DISK_FULL if gates.closed(memory.place("gates")) else 0),
+        "runningFlags": str(_running_flags(reasons)),
     }
+
+
+def _running_flags(reasons: gates.Closed) -> int:
+    """Why the log is closed, as far as RocketMQ has a flag for it."""
+    flags = _DISK_FULL if gates.Closed.DISK_FULL in reasons else 0
+    return flags | (_NOT_WRITEABLE if reasons & ~gates.Closed.DISK_FULL else 0)
 
 
 def _ratio(percent: int) -> str:

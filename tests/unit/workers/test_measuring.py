@@ -1,5 +1,7 @@
 """What runtime information says of the store."""
 
+import pytest
+
 from shmq.broker.store_reader import StoreReader
 from shmq.memory.words import store_word
 from shmq.shared import commit, gates
@@ -35,6 +37,7 @@ def test_an_empty_store_has_no_first_message(tmp_path):
         "consumeQueueDiskRatio": ratio,
         "dispatchBehindBytes": "0",
         "earliestMessageTimeStamp": "-1",
+        "messagesRefusedBecause": "",
         "remainHowManyDataToFlush": "0 B",
         "runningFlags": "0",
     }
@@ -55,3 +58,20 @@ def test_it_says_what_is_behind_and_that_the_disk_is_full(tmp_path):
     assert found["remainHowManyDataToFlush"] == f"{(marks.appended - 1000) / 1024:.1f} KiB"
     assert found["earliestMessageTimeStamp"] == str(NOW_MS)
     assert found["runningFlags"] == "16"
+
+
+@pytest.mark.parametrize(
+    ("words", "flags", "because"),
+    [
+        ((gates.DISK_FULL,), "16", "DISK_FULL"),
+        ((gates.SYNC_FAILED,), "2", "SYNC_FAILED"),
+        ((gates.POOL_STUCK,), "2", "POOL_STUCK"),
+        ((gates.DISK_FULL, gates.SYNC_FAILED), "18", "DISK_FULL, SYNC_FAILED"),
+    ],
+)
+def test_it_says_why_messages_are_refused(tmp_path, words, flags, because):
+    ground = WriterGround(tmp_path)
+    for word in words:
+        store_word(ground.memory.place("gates") + word, 1)
+    found = measured(ground)
+    assert (found["runningFlags"], found["messagesRefusedBecause"]) == (flags, because)
