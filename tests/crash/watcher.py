@@ -246,6 +246,8 @@ class Watcher:
                 return lambda shown: self.journal.sync_pages(number, first, end, shown)
             case "fsync" | "fdatasync":
                 number = self._number_of(call, inode)
+                if number is None:
+                    return None
                 if number in self.journal.directories:
                     return lambda shown: self.journal.sync_names(number, shown)
                 self._read(number)
@@ -255,15 +257,18 @@ class Watcher:
                     self._read(each)
                 return self._sync_all
             case "ftruncate" | "fallocate":
-                self._resized.add(self._number_of(call, inode))
+                number = self._number_of(call, inode)
+                if number is not None:
+                    self._resized.add(number)
         return None
 
-    def _number_of(self, call: Call, inode: int) -> int:
-        """Which file a descriptor is open on, also one that has no name yet."""
+    def _number_of(self, call: Call, inode: int) -> int | None:
+        """Which file a descriptor is open on, also one that has no name yet; None where who calls has just been killed."""
         number = self._numbers.get(inode)
         if number is None:
             number = self._add(inode, f"/proc/{call.thread}/fd/{call.arguments[0]}")
-            self._read(number)
+            if number in self._watched:
+                self._read(number)
         return number
 
     def _sync_all(self, shown: int) -> None:
