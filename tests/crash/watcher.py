@@ -245,13 +245,7 @@ class Watcher:
                 first, end = at // PAGE_BYTES, -(-(at + call.arguments[1]) // PAGE_BYTES)
                 return lambda shown: self.journal.sync_pages(number, first, end, shown)
             case "fsync" | "fdatasync":
-                number = self._number_of(call, inode)
-                if number is None:
-                    return None
-                if number in self.journal.directories:
-                    return lambda shown: self.journal.sync_names(number, shown)
-                self._read(number)
-                return lambda shown: self.journal.sync_pages(number, 0, _PAGES_MAX, shown)
+                return self._sync_of_descriptor(self._number_of(call, inode))
             case "sync" | "syncfs":
                 for each in self._watched:
                     self._read(each)
@@ -261,6 +255,14 @@ class Watcher:
                 if number is not None:
                     self._resized.add(number)
         return None
+
+    def _sync_of_descriptor(self, number: int | None) -> Callable[[int], None] | None:
+        if number is None:
+            return None
+        if number in self.journal.directories:
+            return lambda shown: self.journal.sync_names(number, shown)
+        self._read(number)
+        return lambda shown: self.journal.sync_pages(number, 0, _PAGES_MAX, shown)
 
     def _number_of(self, call: Call, inode: int) -> int | None:
         """Which file a descriptor is open on, also one that has no name yet; None where who calls has just been killed."""
