@@ -12,7 +12,15 @@ from typing import Final
 from shmq.errors import StoreError
 from shmq.store.mapping_table import MappingTable
 from shmq.store.position import NONE
-from shmq.store.segment import Segment, Sequence, file_name, list_sequence, remove_empty_last
+from shmq.store.segment import (
+    NAME_DIGITS,
+    Segment,
+    Sequence,
+    file_name,
+    list_files,
+    list_sequence,
+    remove_empty_last,
+)
 
 _MAPPINGS_MAX: Final = 64
 
@@ -39,6 +47,11 @@ class LogDirectory:
             StoreError: a file is foreign, of another size, or missing in the middle.
         """
         return self.sequence().starts
+
+    def begin(self) -> int:
+        """Where the first file begins that is there now, whatever the others are; 0 without one."""
+        names = [path.name for path in list_files(self.path)]
+        return min((int(name) for name in names if len(name) == NAME_DIGITS and name.isdecimal()), default=0)
 
     def repair(self) -> list[int]:
         """As `starts`, and remove an empty last file."""

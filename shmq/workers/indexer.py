@@ -6,8 +6,8 @@ none has come for a while, it sleeps until the dispatcher rings. Behind a crash,
 comes to the log's end in steps, as fast as it can, while the broker serves. What the dispatcher has seen to have no
 keys it passes over without a look.
 
-When the log was trimmed it lets go of the oldest index files. The mark that counts them no more is written first: so
-no crash makes recovery miss one.
+When files of the log have gone it lets go of the oldest index files. The mark that counts them no more is written first:
+so no crash makes recovery miss one.
 
 A full disk is an error that it tells of once, and it tries again: what is to be indexed is in the log. What it wrote is
 synced by the dispatcher's thread for that; behind each sync the mark is written from which recovery
@@ -24,13 +24,14 @@ from shmq import logs
 from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.memory.syscalls import set_timer_slack
+from shmq.memory.words import load_word
 from shmq.ring import doorbell
-from shmq.shared import plan
+from shmq.shared import gates, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.store.key_build import KeyBuild
 from shmq.store.key_files import KeyFiles
 from shmq.store.key_mark import KeyMark, write_key_mark
-from shmq.store.log import LogReader
+from shmq.store.log import LogDirectory, LogReader
 from shmq.store.position import NONE
 from shmq.store.segment import Segment
 from shmq.store.store_files import StorePaths, StoreSizes, sync_directory
@@ -82,7 +83,9 @@ class Indexer:
         self._stopping = False
         self._problem = ""
         self._moved_ns = 0
-        self._trimmed = 0
+        self._directory = LogDirectory(paths.commitlog, config.commit_log_file_bytes)
+        self._cleanups_at = memory.place("gates") + gates.CLEANUPS
+        self._cleanups = NONE
         self._synced = 0
         self._sync_at_ns = 0
         self._is_syncing = False
@@ -121,8 +124,8 @@ class Indexer:
     def _run(self) -> None:
         set_timer_slack(TIMER_SLACK_NS)
         while not self._stopping:
-            if self._marks.trimmed != self._trimmed and not self._is_syncing:
-                self._let_go(self._marks.trimmed)
+            if self._has_to_let_go and not self._is_syncing:
+                self._let_go()
             begin, end = self._marks.indexed, self._marks.dispatched
             now_ns = time.monotonic_ns()
             if begin < end and self._index(begin, end):
@@ -158,24 +161,31 @@ class Indexer:
         """Sleep until there may be something to do."""
         bell = self._bell
         timeout_ns = RETRY_NS if self._problem else NAP_NS
-        has_to_let_go = self._marks.trimmed != self._trimmed
-        is_idle = not (self._problem or has_to_let_go) and now_ns - self._moved_ns > IDLE_AFTER_NS
+        is_idle = not (self._problem or self._has_to_let_go) and now_ns - self._moved_ns > IDLE_AFTER_NS
         if is_idle:
             timeout_ns = max(self._sync_at_ns - now_ns, NAP_NS) if self._synced < seen else IDLE_NS
             doorbell.want(bell, doorbell.DISPATCHED)
         doorbell.will_sleep(bell)
-        has_news = self._marks.dispatched != seen or self._marks.trimmed != self._trimmed
+        has_news = self._marks.dispatched != seen or self._has_to_let_go
         if self._stopping or (is_idle and has_news):
             doorbell.is_awake(bell)
         else:
             doorbell.sleep(bell, timeout_ns)
         doorbell.want(bell, 0)
 
-    def _let_go(self, trimmed: int) -> None:
+    @property
+    def _has_to_let_go(self) -> bool:
+        return load_word(self._cleanups_at) != self._cleanups
+
+    def _log_begin(self) -> int:
+        """Where the log on disk begins: after a death of all processes what is still there is served again."""
+        return min(self._directory.begin(), self._marks.trimmed)
+
+    def _let_go(self) -> None:
         """Unmap log files that are gone, and have index files removed whose records all are."""
-        self._trimmed = trimmed
-        self._reader.forget_below(trimmed)
-        removed = self._files.forget_below(trimmed)
+        self._cleanups = load_word(self._cleanups_at)  # before anything is looked at
+        self._reader.forget_below(self._marks.trimmed)
+        removed = self._files.forget_below(self._log_begin())
         if removed:
             self._hand_over(removed)
 

@@ -281,6 +281,7 @@ class Retention:
         self._unswept = shown[table.dropped[shown] == 0].tolist()
         if not self._unswept:
             self._swept = self._sweeping_to
+            self.tell_all()
 
     @property
     def _is_closed(self) -> bool:

@@ -1,6 +1,5 @@
 """A server on loopback beside its clients, turned by the test: the one in Python or the one in kernels."""
 
-import select
 import socket
 import struct
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from shmq.workers.listening import listen_on
 from shmq.workers.reactor_server import ReactorServer
 from shmq.workers.runner import wall_ms
 from shmq.workers.sockets import SocketServer
+from tests.support.readiness import wait_readable
 
 LIMITS = Limits(frame_bytes_max=16 << 20, output_bytes_max=1 << 20, connections_max=64, idle_ms=1000)
 WAIT_MS = 10_000
@@ -62,8 +62,7 @@ class Harness:
 
     def poll_until(self, condition: Callable[[], Any]) -> None:
         while not condition():
-            ready = select.select([self.server._epoll], [], [], WAIT_MS / 1000)[0]
-            assert ready, "nothing happened for a long time"
+            assert wait_readable([self.server._epoll], WAIT_MS / 1000), "nothing happened for a long time"
             self.poll(0)
 
     def poll(self, timeout_ms: int = 0) -> list[tuple[Connection, Frame]]:
@@ -139,7 +138,7 @@ class ReactorHarness(Harness):
     def pass_accept_pause(self) -> None:
         end_ms = wall_ms() + ACCEPT_PAUSE_MS
         while wall_ms() < end_ms:
-            select.select([], [], [], 0.01)
+            wait_readable([], 0.01)
 
 
 def frame(body: bytes, header: bytes = b"{}") -> bytes:

@@ -1,10 +1,10 @@
 """Turn sockets of several owners in one thread until something has happened, without a sleep."""
 
-import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from shmq.workers.sockets import SocketServer
+from tests.support.readiness import wait_readable
 
 WAIT_S = 10.0
 
@@ -15,6 +15,7 @@ def turn_until(
     """Call turn() whenever one of the servers has something to do, until the condition holds."""
     turn()
     while not condition():
-        ready = select.select([server._epoll for server in servers], [], [], WAIT_S)[0]
-        assert ready, "nothing happened for a long time"
+        assert wait_readable([server._epoll for server in servers], WAIT_S), (
+            "nothing happened for a long time"
+        )
         turn()

@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from shmq.errors import StoreError
-from shmq.memory.words import load_word
+from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
-from shmq.shared import commit, plan
+from shmq.shared import commit, gates, plan
 from shmq.store import key_files
 from shmq.store.checkpoint import Checkpoint
 from shmq.store.key_files import list_key_files
@@ -252,9 +252,43 @@ def test_it_may_be_turned_off(tmp_path):
     assert read_key_mark(ground.paths.index_checkpoint) is None
 
 
+LOG_BEGIN = indexer.Indexer._log_begin
+
+
+@pytest.fixture(autouse=True)
+def _log_files_are_of_any_size(monkeypatch):
+    """Let positions be trimmed where no file of the log ends."""
+    monkeypatch.setattr(indexer.Indexer, "_log_begin", lambda self: self._marks.trimmed)
+
+
 def trim(ground, position):
     ground.marks.move(TRIMMED, position)
+    tell(ground)
+
+
+def tell(ground):
+    """Tell, as retention does, that files have gone."""
+    at = ground.memory.place("gates") + gates.CLEANUPS
+    store_word(at, load_word(at) + 1)
     doorbell.ring_bell(ground.memory.bell(plan.BELL_INDEXER))
+
+
+def test_while_a_file_of_the_log_is_there_its_keys_are(tmp_path, monkeypatch):
+    """After a death of all processes it would be served again."""
+    monkeypatch.setattr(indexer.Indexer, "_log_begin", LOG_BEGIN)
+    ground = Ground(tmp_path, commit_log_file_bytes=4096)
+    names, ends = indexed_files(ground)
+    file_bytes = ground.log.file_bytes
+    assert len(ground.log.starts()) > 1
+    trim(ground, file_bytes)
+    eventually(lambda: not ground.dispatcher._indexer._has_to_let_go)
+    assert index_names(ground) == names
+    ground.log.file(0).unlink()
+    tell(ground)
+    eventually(
+        lambda: index_names(ground) == [n for n, end in zip(names, ends, strict=True) if end >= file_bytes]
+    )
+    ground.dispatcher.close()
 
 
 def index_names(ground):

@@ -1,6 +1,5 @@
 import os
 import resource
-import select
 import socket
 import struct
 import time
@@ -21,6 +20,7 @@ from shmq.workers.connection import Limits
 from shmq.workers.reactor_input import DIRECT_BYTES, SCRATCH_BYTES, SHARE_BYTES
 from shmq.workers.reactor_output import KEPT_BYTES_MAX
 from shmq.workers.runner import wall_ms
+from tests.support.readiness import is_writable
 from tests.support.server_harness import LIMITS, WAIT_MS, ReactorHarness, frame, receive_exactly
 
 MANY = 2000
@@ -38,7 +38,7 @@ def feed(harness: ReactorHarness, client: socket.socket, sent: bytes) -> None:
     client.setblocking(False)
     unsent = memoryview(sent)
     while unsent:
-        if select.select([], [client], [], 0)[1]:
+        if is_writable(client):
             unsent = unsent[client.send(unsent) :]
         harness.poll()
 
@@ -113,7 +113,7 @@ def test_a_connection_gets_its_share_of_a_round(harness: ReactorHarness) -> None
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * SHARE_BYTES)
     client.setblocking(False)
     sent = 0
-    while select.select([], [client], [], 0)[1]:
+    while is_writable(client):
         sent += client.send(frame(bytes(1014)) * 64)
     assert sent > 2 * SHARE_BYTES
     assert 0 < sum(len(cut.body) for _, cut in harness.poll()) <= SHARE_BYTES + SCRATCH_BYTES

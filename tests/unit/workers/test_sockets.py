@@ -1,6 +1,5 @@
 import errno
 import resource
-import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from shmq.errors import ConfigError
 from shmq.workers.connection import Limits, host_of, name_of
 from shmq.workers.listening import listen_on
 from shmq.workers.sockets import RECEIVE_BYTES, RECEIVES_PER_POLL, WRITABLE
+from tests.support.readiness import is_readable, is_writable
 from tests.support.server_harness import (
     LIMITS,
     WAIT_MS,
@@ -234,7 +234,7 @@ def test_a_greedy_peer_gets_one_share_of_a_poll(harness: Harness) -> None:
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * share)
     greedy.setblocking(False)
     sent = 0
-    while select.select([], [greedy], [], 0)[1]:
+    while is_writable(greedy):
         sent += greedy.send(frame(bytes(1016)) * 64)
     assert sent > share
     modest.sendall(frame(b"me too"))
@@ -301,7 +301,7 @@ def test_more_connections_than_allowed_are_closed_with_one_line(kind: type[Harne
         _, first = harness.join()
         refused = [harness.connect() for _ in range(3)]
         for client in refused:
-            harness.poll_until(lambda client=client: select.select([client], [], [], 0)[0])
+            harness.poll_until(lambda client=client: is_readable(client))
             assert client.recv(1) == b""
         assert harness.server.connections == (first,)
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["connections are refused"]
@@ -351,7 +351,7 @@ def test_large_frames_arrive_whole(harness: Harness) -> None:
     body = bytes(range(256)) * (8 << 12)
     unsent = memoryview(frame(body))
     while unsent:
-        if select.select([], [client], [], 0)[1]:
+        if is_writable(client):
             unsent = unsent[client.send(unsent) :]
         harness.poll()
     harness.poll_until(lambda: harness.frames)
