@@ -25,7 +25,7 @@ from shmq.store.record import NewRecord
 from shmq.store.store_files import StorePaths
 from shmq.store.transient_pool import TransientPool
 from shmq.store.watermarks import APPENDED, WROTE
-from shmq.workers.commit_writer import CommitWriter
+from shmq.workers.commit_writer import CommitWriter, sender_rows
 
 HOST = Host(bytes([127, 0, 0, 1]), 10911)
 QUEUES = ((b"A", 0), (b"A", 1), (b"B", 0))
@@ -111,7 +111,7 @@ class WriterGround:
         for topic, queue_id in QUEUES:
             self.memory.queues.add(self.memory.topic_names.add(topic), queue_id)
         self._tags = 0
-        self._rows = self.writer()._rows
+        self._rows = sender_rows(self.memory)
 
     def writer(self):
         """A writer that has not started."""
