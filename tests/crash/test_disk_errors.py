@@ -116,7 +116,7 @@ def test_when_the_log_cannot_be_synced_sends_are_refused_and_reads_are_served(
             "what failed is final"
         )
         assert at.has_said("the disk failed: no message is taken until the broker is started anew")
-        assert (at.broker.store_root / "sync.failed").exists(), "the next start knows of it"
+        eventually((at.broker.store_root / "sync.failed").exists)  # so that the next start knows of it
         assert at.bodies(len(sent))[: len(sent)] == sent
         at.broker.kill()
     assert_whole(tmp_path, plan, sent)
