@@ -115,7 +115,9 @@ def test_when_the_log_cannot_be_synced_sends_are_refused_and_reads_are_served(
         assert at.send(b"the disk is well again") == ResponseCode.SERVICE_NOT_AVAILABLE, (
             "what failed is final"
         )
-        assert at.has_said("the disk failed: no message is taken until the broker is started anew")
+        eventually(
+            lambda: at.has_said("the disk failed: no message is taken until the broker is started anew")
+        )
         eventually((at.broker.store_root / "sync.failed").exists)  # so that the next start knows of it
         assert at.bodies(len(sent))[: len(sent)] == sent
         at.broker.kill()

@@ -66,7 +66,9 @@ def test_a_scan_follows_a_broker_that_writes(broker, asked, until):
     with LocalProducer(broker.broker_name, "scanned", queue_id=0) as producer:
         numbers = Numbers(producer)
         numbers.send(until)
-        producer.flush(until)  # a batch that is not full is the last: from here on there is always more than one
+        producer.flush(
+            until
+        )  # a batch that is not full is the last: from here on there is always more than one
         count = read(broker.store_root, lambda: numbers.send(until), **asked)
         assert numbers.sent == BATCHES * BATCH
         assert numbers.sent - BATCH <= count <= numbers.sent
