@@ -11,7 +11,7 @@ from shmq.broker.replica import Replica
 from shmq.errors import RequestError
 from shmq.store.key_query import KeyQuery
 from shmq.store.position import NONE
-from shmq.store.queue_entry import SIZE, QueueEntry, decode
+from shmq.store.queue_entry import EXTENSION_MAX, SIZE, QueueEntry, decode
 from shmq.store.search import Boundary, earliest_store_ms, message_at, offset_by_time
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command
@@ -35,7 +35,6 @@ from shmq.wire.stats_bodies import ConsumeQueueBody, ConsumeQueueEntry
 COUNT_MAX: Final = 64
 UNIQUE_COUNT: Final = 32  # whatever a client asks for: it sends one message once, or a few times
 ENTRIES_MAX: Final = 4096  # of a queue in one answer: half a megabyte
-_EXTENSION_MAX: Final = -(1 << 31) - 1
 _HEAD_BYTES_MAX: Final = 1024  # of an answer, before its messages
 
 
@@ -143,7 +142,7 @@ def _what_a_group_wants(broker: Replica, group: str, topic: str) -> dict[str, An
 
 def _listed(entry: QueueEntry) -> ConsumeQueueEntry:
     """An entry; a tag hash that no hash can be stands for an extension of RocketMQ's, which shmq does not keep."""
-    message = f"Cq extend not exist!addr: {entry.tag_hash}" if entry.tag_hash <= _EXTENSION_MAX else None
+    message = f"Cq extend not exist!addr: {entry.tag_hash}" if entry.tag_hash <= EXTENSION_MAX else None
     return ConsumeQueueEntry(*entry, message)
 
 

@@ -36,7 +36,7 @@ from shmq.store.dispatch_walk import tag_code
 from shmq.store.log_scan import verify_at
 from shmq.store.name_table import find_name
 from shmq.store.position import NONE
-from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
+from shmq.store.queue_entry import EXTENSION_MAX, POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
 from shmq.store.queue_table import find_queue
 
 # What walk_log() answers.
@@ -94,9 +94,6 @@ _FIRST: Final = offset_of(QUEUE_LAYOUT, "first")
 _END: Final = offset_of(QUEUE_LAYOUT, "end")
 _BEGIN: Final = offset_of(QUEUE_LAYOUT, "begin")
 _NEXT: Final = offset_of(QUEUE_LAYOUT, "next")
-
-_EXT_ADDRESS_MAX: Final = -(1 << 31) - 1
-"""RocketMQ's tag code where it is the address of a filter's bitmap, in files that we do not read."""
 
 
 class WalkPlaces(NamedTuple):
@@ -265,7 +262,7 @@ def _check_entry(places: WalkPlaces, address: int, readable_bytes: int, row: Row
         texts = properties.find_texts(address + at, size_bytes, readable_bytes - at)
         wanted = tag_code(address, address + at, texts, places.delays, row.wanted)
         tag = load_i64(unit + TAG_HASH)
-        if tag != wanted and tag > _EXT_ADDRESS_MAX:
+        if tag != wanted and tag > EXTENSION_MAX:
             write_row(places.rows, count_at, Row(OTHER_TAG, row.slot, row.position, row.offset, tag, wanted))
 
 

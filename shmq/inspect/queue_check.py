@@ -17,6 +17,7 @@ from shmq.inspect.queues import Queues, open_segment
 from shmq.inspect.sequences import SequenceFile, check_sequence, list_sequence
 from shmq.memory.endian import load_i64
 from shmq.store.position import NONE
+from shmq.store.queue_directory import is_queue_id
 from shmq.store.queue_entry import POSITION, SIZE, decode, is_message
 
 
@@ -64,7 +65,7 @@ class QueueCheck:
                 yield _foreign(topic, "only directories of topics lie here")
                 continue
             for queue in sorted(topic.iterdir()):
-                if not queue.is_dir() or not (queue.name.isdecimal() and str(int(queue.name)) == queue.name):
+                if not (queue.is_dir() and is_queue_id(queue.name)):
                     yield _foreign(queue, "only directories of queues lie here, named by their numbers")
 
     def _check_queue(self, slot: int, files: list[SequenceFile]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from shmq.inspect.finding import Finding, FindingKind
 from shmq.store.position import NONE
-from shmq.store.segment import NAME_DIGITS, file_name, list_files
+from shmq.store.segment import file_name, is_file_name, list_files
 
 
 class SequenceFile(NamedTuple):
@@ -62,5 +62,4 @@ def _sizes(directory: Path) -> list[tuple[Path, int]]:
 
 
 def _belongs(path: Path, file_bytes: int) -> bool:
-    name = path.name
-    return len(name) == NAME_DIGITS and name.isdecimal() and name.isascii() and int(name) % file_bytes == 0
+    return is_file_name(path.name) and int(path.name) % file_bytes == 0

@@ -6,7 +6,7 @@ transient pool, `wrote`. Before it moves, the intent (which sender, the cursors 
 of the log) is stored; a successor of a writer killed anywhere compares it with the log's end and knows whether the
 batch happened. `resume` is that comparison:
 
-    intent stored, the log's end passed its     the batch stands: publish its answers, move the ring's cursor
+    intent stored, the log's end has passed it  the batch stands: publish its answers, move the ring's cursor
     anything else                               the batch never was: the ring still holds it
 
 Nothing that a sender can write is believed, nor read twice: see `append.place` for the records, `ring/spsc.py` for

@@ -6,7 +6,7 @@
     terms           what who attaches must know of the configuration        supervisor
     watermarks      how far each stage has come                             one process each
     writer          the commit writer's page: its intent                    writer
-    gates           whether messages are refused; how often files went      conductor
+    gates           why messages are refused; how often files went          one process a word
     roster          a row for each process                                  supervisor and that process
     bells           a doorbell for each role that sleeps                    sleeper and waker
     topic_names     name -> topic id                                        conductor

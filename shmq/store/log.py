@@ -13,12 +13,11 @@ from shmq.errors import StoreError
 from shmq.store.mapping_table import MappingTable
 from shmq.store.position import NONE
 from shmq.store.segment import (
-    NAME_DIGITS,
     Segment,
     Sequence,
     file_name,
-    list_files,
     list_sequence,
+    named_starts,
     remove_empty_last,
 )
 
@@ -50,8 +49,7 @@ class LogDirectory:
 
     def begin(self) -> int:
         """Where the first file begins that is there now, whatever the others are; 0 without one."""
-        names = [path.name for path in list_files(self.path)]
-        return min((int(name) for name in names if len(name) == NAME_DIGITS and name.isdecimal()), default=0)
+        return next(iter(named_starts(self.path)), 0)
 
     def repair(self) -> list[int]:
         """As `starts`, and remove an empty last file."""

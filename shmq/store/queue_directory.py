@@ -1,6 +1,6 @@
-"""The files of one consume queue at rest: how far they reach, what to cut off, what is no longer needed.
+"""The files of one consume queue at rest: how far they reach, and what to cut off.
 
-Recovery and retention use it; the dispatcher writes through `queue_files`, and forgets its mapping of a queue
+Recovery uses it (retention has `queue_trim.py`, as it looks while the dispatcher writes); the dispatcher writes through `queue_files`, and forgets its mapping of a queue
 before anybody changes the files here. A queue's offsets are places in its files: entry n lies at byte 20 n.
 The files hold entries without a hole, then zeros. Cutting zeroes what it cuts off, because RocketMQ counts
 entries until the first that is none, and stale ones behind it would come back to life.
@@ -123,23 +123,10 @@ class QueueDirectory:
             first = start // SIZE
             count = min(self._entries, max_offset - first)
             with closing(self._open(start, writable=False)) as segment:
-                last = last_message(segment.address, count)
-                if last == NONE or load_i64(segment.address + last * SIZE + POSITION) < position:
-                    continue
-                return first + find_message(segment.address, count, position)
+                found = find_message(segment.address, count, position)
+            if found != NONE:
+                return first + found
         return max_offset
-
-    def remove_below(self, position: int) -> list[Path]:
-        """Remove leading files, never the last, whose messages all lie below a position of the log."""
-        removed: list[Path] = []
-        for start in self.starts()[:-1]:
-            with closing(self._open(start, writable=False)) as segment:
-                last = last_message(segment.address, self._entries)
-                if last != NONE and load_i64(segment.address + last * SIZE + POSITION) >= position:
-                    break
-            removed.append(self._file(start))
-            self._unlink(start)
-        return removed
 
     def remove(self) -> None:
         """Remove the whole queue, newest file first."""
@@ -216,8 +203,8 @@ def list_queues(root: Path, *, is_strict: bool = True) -> Iterator[tuple[bytes, 
         StoreError: a directory cannot be read, or where one belongs lies something else.
     """
     for topic in _directories(root, _TOPIC_NAME.fullmatch if is_strict else _is_never_ours):
-        names = _directories(root / topic, _is_queue_id if is_strict else _is_never_ours)
-        queues = [int(queue) for queue in names if _is_queue_id(queue)]
+        names = _directories(root / topic, is_queue_id if is_strict else _is_never_ours)
+        queues = [int(queue) for queue in names if is_queue_id(queue)]
         for queue_id in sorted(queues):
             yield os.fsencode(topic), queue_id
 
@@ -239,7 +226,7 @@ def _directories(path: Path, is_ours: Callable[[str], object]) -> list[str]:
     return sorted(found)
 
 
-def _is_queue_id(name: str) -> bool:
+def is_queue_id(name: str) -> bool:
     """Whether a name is a queue id as it is written: RocketMQ passes over others too."""
     return name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) <= _QUEUE_ID_MAX
 
@@ -294,26 +281,24 @@ def last_message(entries: int, count: int) -> int:
 
 @entry
 def find_message(entries: int, count: int, position: int) -> int:
-    """As `first_message`, by bisection: of a file whose last message lies at or behind the position.
+    """As `first_message`, by bisection, where the positions of messages rise.
 
-    Where the entries are no row that rises, as behind a hole, one by one.
+    What stands for no message may lie between them: of that the next message decides.
     """
-    low, high = 0, count - 1
+    low = 0
+    high = count
     while low < high:
         middle = (low + high) // 2
-        entry = entries + middle * SIZE
-        if is_message(load_i32(entry + RECORD_SIZE)) and load_i64(entry + POSITION) >= position:
+        index = middle
+        while index < high and not is_message(load_i32(entries + index * SIZE + RECORD_SIZE)):
+            index += 1
+        if index == high or load_i64(entries + index * SIZE + POSITION) >= position:
             high = middle
         else:
-            low = middle + 1
-    before = entries + (low - 1) * SIZE
-    if low > 0 and load_i32(before + RECORD_SIZE) <= 0:
-        return first_message(entries, count, position)
-    return (
-        low
-        if is_message(load_i32(entries + low * SIZE + RECORD_SIZE))
-        else first_message(entries, count, position)
-    )
+            low = index + 1
+    while low < count and not is_message(load_i32(entries + low * SIZE + RECORD_SIZE)):
+        low += 1
+    return low if low < count else NONE
 
 
 @entry

@@ -26,6 +26,8 @@ RECORD_SIZE: Final = offset_of(LAYOUT, "record_size")
 TAG_HASH: Final = offset_of(LAYOUT, "tag_hash")
 
 PRE_BLANK_SIZE: Final = 0x7FFF_FFFF
+EXTENSION_MAX: Final = -(1 << 31) - 1
+"""A tag hash up to this is none: it is where RocketMQ keeps more of an entry, in files that we do not read."""
 
 
 class QueueEntry(NamedTuple):

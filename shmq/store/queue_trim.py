@@ -6,17 +6,15 @@ so does a file whose entries have not all been published. Nothing is written her
 `min` before the files go, or they would look for entries that are not there.
 """
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from shmq.jit import entry
-from shmq.memory.endian import load_i32, load_i64
 from shmq.memory.pages import bring_in_singly
 from shmq.store.position import NONE
-from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, is_message
-from shmq.store.segment import NAME_DIGITS, Segment, file_name
+from shmq.store.queue_directory import find_message
+from shmq.store.queue_entry import SIZE
+from shmq.store.segment import Segment, file_name, named_starts
 
 
 class QueueTrim(NamedTuple):
@@ -43,7 +41,7 @@ def trim_queue(folder: Path, file_bytes: int, max_offset: int, position: int) ->
     Raises:
         StoreError: a file cannot be opened, or has another size.
     """
-    starts = _starts(folder)
+    starts = named_starts(folder)
     removable: list[Path] = []
     for start in starts:
         first = start // SIZE
@@ -52,41 +50,10 @@ def trim_queue(folder: Path, file_bytes: int, max_offset: int, position: int) ->
         with closing(Segment.open(path, start, file_bytes, writable=False)) as segment:
             # A look touches a few pages: the disk's read-ahead would bring in the whole file of each queue.
             bring_in_singly(segment.address, segment.size_bytes, is_single=True)
-            found = first_from(segment.address, count, position)
+            found = find_message(segment.address, count, position)
         if found != NONE:
             return QueueTrim(first + found, tuple(removable))
         if start == starts[-1] or count < file_bytes // SIZE:
             break
         removable.append(path)
     return QueueTrim(max_offset, tuple(removable))
-
-
-@entry
-def first_from(entries: int, count: int, position: int) -> int:
-    """The index of the first entry that stands for a message at or behind a position of the log, or NONE.
-
-    Positions rise, with blanks between them: of a blank the next message decides.
-    """
-    low = 0
-    high = count
-    while low < high:
-        middle = (low + high) // 2
-        index = middle
-        while index < high and not is_message(load_i32(entries + index * SIZE + RECORD_SIZE)):
-            index += 1
-        if index == high or load_i64(entries + index * SIZE + POSITION) >= position:
-            high = middle
-        else:
-            low = index + 1
-    while low < count and not is_message(load_i32(entries + low * SIZE + RECORD_SIZE)):
-        low += 1
-    return low if low < count else NONE
-
-
-def _starts(folder: Path) -> list[int]:
-    """Where the files begin, in order; what has no such name is none of ours."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - there are many queues: a name costs less than a path
-    except FileNotFoundError:
-        return []
-    return sorted(int(name) for name in names if len(name) == NAME_DIGITS and name.isdecimal())

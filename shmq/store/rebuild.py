@@ -32,7 +32,7 @@ from shmq.store.pace import Pace
 from shmq.store.queue_directory import QueueDirectory, list_queues, queue_path
 from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_bytes
 from shmq.store.recover import Recovered, Tables, recover
-from shmq.store.segment import NAME_DIGITS, list_files
+from shmq.store.segment import is_file_name, list_files
 from shmq.store.store_files import (
     StorePaths,
     StoreSizes,
@@ -107,7 +107,7 @@ def rebuild_store(
 def _refuse_foreign_files(paths: StorePaths) -> None:
     for queue in list_queues(paths.consumequeue):
         for path in list_files(queue_path(paths.consumequeue, *queue)):
-            if len(path.name) != NAME_DIGITS or not path.name.isdecimal():
+            if not is_file_name(path.name):
                 raise StoreError(f"{path} is no file of a queue: what is it? Nothing was changed")
 
 

@@ -147,6 +147,26 @@ class Sequence(NamedTuple):
     empty_last: Path | None = None
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a name is one that `file_name` gives."""
+    return len(name) == NAME_DIGITS and name.isascii() and name.isdecimal()
+
+
+def named_starts(directory: Path) -> list[int]:
+    """Where the files of a sequence begin, by their names alone, in order: what has another name is none of ours.
+
+    Files may come and go meanwhile; none where the directory does not exist.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - there are many queues: a name costs less than a path
+    except FileNotFoundError:
+        return []
+    return sorted(int(name) for name in names if is_file_name(name))
+
+
 def list_starts(directory: Path, file_bytes: int) -> list[int]:
     """As `list_sequence`; only where the files begin."""
     return list_sequence(directory, file_bytes).starts
@@ -160,7 +180,7 @@ def list_sequence(directory: Path, file_bytes: int) -> Sequence:
             the name of one; the message names the path, and what to do.
     """
     starts: list[int] = []
-    entries = [entry for entry in _scan(directory) if not entry.is_dir() or _is_name(entry.name)]
+    entries = [entry for entry in _scan(directory) if not entry.is_dir() or is_file_name(entry.name)]
     for entry in entries:
         found_bytes = _size_of(entry)
         if found_bytes == 0 and entry == entries[-1]:
@@ -170,7 +190,7 @@ def list_sequence(directory: Path, file_bytes: int) -> Sequence:
                 f"{entry.path} has {found_bytes} bytes where {file_bytes} are configured: move it away, or configure "
                 "the size that this store was made with"
             )
-        if not _is_name(entry.name):
+        if not is_file_name(entry.name):
             raise StoreError(
                 f"{entry.path} does not belong here: its name is not {NAME_DIGITS} digits; move it away"
             )
@@ -211,10 +231,6 @@ def _scan(directory: Path) -> list[os.DirEntry[str]]:
         return []
     except OSError as error:
         raise StoreError(f"cannot list {directory}: {error.strerror}") from error
-
-
-def _is_name(name: str) -> bool:
-    return len(name) == NAME_DIGITS and name.isascii() and name.isdecimal()
 
 
 def _size_of(entry: os.DirEntry[str]) -> int:

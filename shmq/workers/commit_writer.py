@@ -13,6 +13,7 @@ what lies behind `appended`, and derives each queue's next offset again from the
 part of the log behind `dispatched`.
 """
 
+from contextlib import closing
 from typing import Final
 
 import numpy as np
@@ -86,7 +87,7 @@ class CommitWriter:
         self._clear_behind(end)
         self._derive_next(end)
         self._flusher.start(self._segment)
-        self._end.start(self._segment)
+        self._end.start()
 
     @property
     def is_ready(self) -> bool:
@@ -176,10 +177,11 @@ class CommitWriter:
 
     def _make_end(self, pool: TransientPool | None) -> LogEnd:
         config, memory = self._config, self._memory
-        if pool is not None:
-            return PoolCommitter(config, memory, self._directory, pool, self._flusher.tell_writer)
         is_sync = config.flush_disk_type == "SYNC_FLUSH"
-        return MappedEnd(memory, memory.bell(plan.BELL_FLUSHER if is_sync else plan.BELL_DISPATCHER))
+        follower_bell = memory.bell(plan.BELL_FLUSHER if is_sync else plan.BELL_DISPATCHER)
+        if pool is None:
+            return MappedEnd(memory, follower_bell)
+        return PoolCommitter(config, memory, self._directory, pool, follower_bell, self._flusher.tell_writer)
 
     def _segment_for(self, position: int) -> Segment:
         """The file in which the log goes on from a position."""
@@ -322,15 +324,20 @@ class CommitWriter:
             start = begin - begin % self._directory.file_bytes
             stop = min(end, start + self._directory.file_bytes)
             if begin < marks.appended:
-                stop = min(stop, marks.appended)
-                segment = self._directory.open(start, writable=False)
-                address = segment.address + begin - start
+                with closing(self._directory.open(start, writable=False)) as segment:
+                    begin = self._raise_next(
+                        segment.address + begin - start, begin, min(stop, marks.appended)
+                    )
             else:
-                segment = self._segment
-                address = self._end.address_of(begin, segment)
-            begin = raise_next(self._memory.topic_names.address, queues.address, address, begin, stop)
-            if begin < 0:
-                raise StoreError(f"no record lies at position {-begin - 1} of the log, below its end")
+                begin = self._raise_next(self._end.address_of(begin, self._segment), begin, stop)
+
+    def _raise_next(self, address: int, begin: int, stop: int) -> int:
+        """Walk a part of a file; return the position behind it."""
+        memory = self._memory
+        reached = raise_next(memory.topic_names.address, memory.queues.address, address, begin, stop)
+        if reached < 0:
+            raise StoreError(f"no record lies at position {-reached - 1} of the log, below its end")
+        return reached
 
 
 def sender_rows(memory: BrokerMemory) -> NDArray[np.void]:

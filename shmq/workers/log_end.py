@@ -26,8 +26,8 @@ class LogEnd(Protocol):
     def is_running(self) -> bool:
         """Whether its thread is there, if it has one."""
 
-    def start(self, segment: Segment) -> None:
-        """Begin, with the file in which the log ends."""
+    def start(self) -> None:
+        """Begin."""
 
     def address_of(self, position: int, segment: Segment) -> int:
         """Where a position of a file of the log is to be written to, or lies, if the writer has placed it."""
@@ -54,7 +54,7 @@ class MappedEnd:
         """There is no thread that could end."""
         return True
 
-    def start(self, segment: Segment) -> None:
+    def start(self) -> None:
         """Nothing is to be done."""
 
     def address_of(self, position: int, segment: Segment) -> int:

@@ -23,9 +23,9 @@ from shmq.store.log import LogDirectory
 from shmq.store.segment import Segment
 from shmq.store.transient_pool import TransientPool
 from shmq.store.watermarks import WROTE
+from shmq.workers.flusher import PAGE_BYTES
 from shmq.workers.tended_thread import TendedThread
 
-PAGE_BYTES: Final = 4096
 RETRY_S: Final = 1.0
 SLEEP_NS: Final = 60_000_000_000
 
@@ -39,6 +39,7 @@ class PoolCommitter:
         memory: BrokerMemory,
         directory: LogDirectory,
         pool: TransientPool,
+        follower_bell: int,
         on_news: Callable[[], None],
     ) -> None:
         """Prepare for a log.
@@ -48,6 +49,7 @@ class PoolCommitter:
             memory: of the broker.
             directory: the log's files.
             pool: where the writer writes.
+            follower_bell: of who waits for `appended`.
             on_news: has the writer look again: a buffer is free, or the disk refuses.
         """
         self.word = memory.place("watermarks") + WROTE
@@ -65,7 +67,7 @@ class PoolCommitter:
         self._duty_at = int(self._duty.ctypes.data)
         self._duty["watermarks"] = memory.place("watermarks")
         self._duty["bell"] = self.bell
-        self._duty["follower_bell"] = memory.bell(plan.BELL_FLUSHER if is_sync else plan.BELL_DISPATCHER)
+        self._duty["follower_bell"] = follower_bell
         self._duty["flusher_bell"] = memory.bell(plan.BELL_FLUSHER)
         self._duty["least_bytes"] = 0 if is_sync else config.commit_least_pages * PAGE_BYTES
         self._duty["interval_ns"] = config.commit_interval_ms * 1_000_000
@@ -82,7 +84,7 @@ class PoolCommitter:
         """Whether the thread is there; it ends only when told to, or by an error that nobody foresaw."""
         return self._thread.is_running
 
-    def start(self, segment: Segment) -> None:  # noqa: ARG002 - it begins where the files end
+    def start(self) -> None:
         """Begin at `appended`."""
         self._thread.start()
 

@@ -17,7 +17,7 @@ from shmq.store.queue_directory import queue_path
 from shmq.store.queue_table import QueueTable, queue_bounds
 from shmq.store.queue_trim import QueueTrim, trim_queue
 from shmq.store.retention import Disks, LogFile
-from shmq.store.segment import NAME_DIGITS, file_name
+from shmq.store.segment import file_name, named_starts
 from shmq.store.store_files import StorePaths, sync_directory
 
 
@@ -51,9 +51,9 @@ def look_at(paths: StorePaths, count_max: int) -> Found:
         OSError: the log's directory cannot be read.
     """
     disks = Disks(used_percent(paths.commitlog), used_percent(paths.consumequeue))
-    names = sorted(name for name in os.listdir(paths.commitlog) if _is_name(name))  # noqa: PTH208 - names are enough
     files = [
-        LogFile(int(name), int((paths.commitlog / name).stat().st_mtime * 1000)) for name in names[:count_max]
+        LogFile(start, int((paths.commitlog / file_name(start)).stat().st_mtime * 1000))
+        for start in named_starts(paths.commitlog)[:count_max]
     ]
     return Found(tuple(files), disks)
 
@@ -106,7 +106,3 @@ def remove_queue_files(paths: Sequence[Path]) -> None:
         path.unlink(missing_ok=True)
     with suppress(FileNotFoundError):  # the queue went as a whole
         sync_directory(paths[0].parent)
-
-
-def _is_name(name: str) -> bool:
-    return len(name) == NAME_DIGITS and name.isdecimal()

@@ -15,6 +15,7 @@ from shmq.store.queue_directory import (
     list_queues,
     queue_path,
 )
+from shmq.store.queue_trim import trim_queue
 from tests.support.small_store import names
 
 FILE_BYTES = 100  # five entries
@@ -144,10 +145,17 @@ def test_the_min_is_never_a_blank(folder):
 
 
 def test_leading_files_below_the_log_are_removed_but_never_the_last(folder):
-    queue = fill(folder, entries(12))
-    assert [path.name for path in queue.remove_below(1401)] == [f"{0:020d}"]
-    assert queue.remove_below(1900) == []
-    assert [path.name for path in queue.remove_below(9999)] == [f"{100:020d}"]
+    fill(folder, entries(12))
+
+    def remove_below(position):
+        removable = trim_queue(folder, FILE_BYTES, 12, position).removable
+        for path in removable:
+            path.unlink()
+        return list(removable)
+
+    assert [path.name for path in remove_below(1401)] == [f"{0:020d}"]
+    assert remove_below(1900) == []
+    assert [path.name for path in remove_below(9999)] == [f"{100:020d}"]
     assert names(folder) == [f"{200:020d}"]
 
 

@@ -8,7 +8,8 @@ import pytest
 from shmq.errors import StoreError
 from shmq.memory.block import address_of
 from shmq.store.position import NONE
-from shmq.store.queue_trim import first_from, trim_queue
+from shmq.store.queue_directory import find_message
+from shmq.store.queue_trim import trim_queue
 
 FILE_BYTES = 100  # five entries
 BLANK = (0, 0x7FFFFFFF, 0)
@@ -98,4 +99,4 @@ def test_the_search_finds_what_a_walk_finds():
         )
         for position in range(-5, 125, 5):
             walked = [n for n, unit in enumerate(units) if unit != BLANK and unit[0] >= position]
-            assert first_from(address_of(memory), count, position) == (walked[0] if walked else NONE)
+            assert find_message(address_of(memory), count, position) == (walked[0] if walked else NONE)
