@@ -1,4 +1,4 @@
-"""What a handler can ask for: Reply, Append, Park or Ask. Whoever runs the handler does it.
+"""What a handler can ask for: Reply, Append, Park, Ask or Call. Whoever runs the handler does it.
 
 A handler is a pure function of tables, request and time. It never waits: what must be waited for is an
 outcome with a continuation, which gives the next outcome when the thing has happened.
@@ -125,4 +125,22 @@ class Ask:
     then: Callable[[Answered], "Outcome"]
 
 
-Outcome: TypeAlias = Reply | Append | Park | Ask
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Have a client answer something first, then go on.
+
+    Attributes:
+        channel: the client's connection.
+        command: the request to it.
+        patience_ms: how long its answer is waited for.
+        then: gives the next outcome, of the client's answer, or of None where it gave none: it took too long, went
+            away, or is on a connection that is gone already.
+    """
+
+    channel: Channel
+    command: Command
+    patience_ms: int
+    then: Callable[[Command | None], "Outcome"]
+
+
+Outcome: TypeAlias = Reply | Append | Park | Ask | Call

@@ -16,7 +16,6 @@ from typing import Final
 import orjson
 
 from shmq import logs
-from shmq.broker import updates
 from shmq.broker.answering import answer_stranger, handle_question
 from shmq.broker.effects import (
     Clean,
@@ -30,7 +29,7 @@ from shmq.broker.effects import (
 )
 from shmq.broker.metadata import Metadata
 from shmq.broker.offsets import Tables
-from shmq.broker.outcome import Append, Appended, Ask, Channel, Outcome, Park, Peer, Reply
+from shmq.broker.outcome import Append, Appended, Ask, Call, Channel, Outcome, Park, Peer, Reply
 from shmq.broker.requests import REQUESTS
 from shmq.broker.store_reader import StoreReader
 from shmq.broker.updates import SubscriptionUpdate
@@ -44,14 +43,23 @@ from shmq.store.log import LogReader
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StorePaths, StoreSizes
 from shmq.wire.codes import ResponseCode
-from shmq.wire.command import Command, Encoding, decode, encode
+from shmq.wire.command import Command, decode, encode
 from shmq.wire.frame import Frame
 from shmq.workers.agenda import Agenda, Company
 from shmq.workers.appending import Appender, Waits
+from shmq.workers.calls import Calls
+from shmq.workers.chores import make_chores
 from shmq.workers.connection import Limits
-from shmq.workers.delivering import Delivering
-from shmq.workers.letters import FULL_RING_WAIT_MS, Inbox, Kind, Letter, Outbox, unpack_request
+from shmq.workers.letters import (
+    FULL_RING_WAIT_MS,
+    Inbox,
+    Kind,
+    Letter,
+    unpack_frame,
+    unpack_request,
+)
 from shmq.workers.local_desks import LocalDesks
+from shmq.workers.mail import Mail
 from shmq.workers.measuring import measure
 from shmq.workers.registering import Registering
 from shmq.workers.retention import Retention
@@ -78,19 +86,9 @@ class Conductor:
         self._bell_descriptor = bell_descriptor
         workers = range(memory.plan.workers)
         self._inboxes = [Inbox(memory.bytes_of(f"up/{i}"), memory.place(f"up/{i}")) for i in workers]
-        self._outboxes = [
-            Outbox(
-                memory.bytes_of(f"down/{i}"),
-                memory.place(f"down/{i}"),
-                config.letter_ring_bytes,
-                memory.bell(plan.BELL_FIRST_WORKER + i),
-            )
-            for i in workers
-        ]
-        self._epochs = [0 for _ in workers]
+        self._mail = Mail.of(config, memory)
+        self._calls = Calls(self._mail.push)
         self._desks = LocalDesks(memory, bell_descriptor, self._answer_stranger, self._log)
-        self._encodings: dict[Channel, Encoding] = {}
-        self._opaque = 0
         self._saving = Saving(paths.config, self._log)
         self._retention = Retention(config, memory, paths, self._tell_trimmed, self._log)
         self._agenda = Agenda()
@@ -121,23 +119,23 @@ class Conductor:
         self._registering = Registering(config, self._server, self._state.topics.select, self._log)
         self._perform_effects()
         now_ms = wall_ms()
-        self._delivering = Delivering(self._state.delays, self._appender, wall_ms)
-        self._agenda.enter(self._delivering.look, now_ms)
+        self._chores = make_chores(self._state, self._appender)
+        for chore in self._chores:
+            self._agenda.enter(chore.look, now_ms)
         self._enter_rounds(now_ms)
         self._retention.start()
         self._agenda.enter(self._clean, now_ms)
         self._gather_by_ms = now_ms + GATHER_MS
-        for inbox, outbox in zip(self._inboxes, self._outboxes, strict=True):
+        for inbox in self._inboxes:
             inbox.skip_all()  # whoever sent that will be asked to say it again
-            outbox.post(Kind.RESTARTED, 0)
-            outbox.flush()
+        self._mail.say_restarted()
         memory.sessions.note_metadata()  # whatever a predecessor had not come to
         self._desks.start()
 
     @property
     def is_ready(self) -> bool:
         """Whether every worker has been told everything."""
-        return all(self._epochs)
+        return self._mail.is_everybody_told
 
     def do_work(self, now_ns: int) -> int:  # noqa: ARG002 - its agenda is wall clock
         """Answer letters, then do what is due."""
@@ -147,8 +145,10 @@ class Conductor:
         heard = self._unannounced if gathering else range(len(self._inboxes))
         work = sum(self._read_letters(worker, now_ms) for worker in tuple(heard))
         work += self._appender.collect(now_ms)
-        if self._delivering.is_roused:
-            self._agenda.enter(self._delivering.look, now_ms)
+        work += self._calls.expire(now_ms)
+        for chore in self._chores:
+            if chore.is_roused:
+                self._agenda.enter(chore.look, now_ms)
         done = self._agenda.do_due(now_ms)
         work += 0 if self._is_stopping else done
         work += self._registering.poll(now_ms)
@@ -156,13 +156,11 @@ class Conductor:
         work += self._retention.poll()
         clients = self._state.clients
         is_anybody_there = bool(clients.producers or clients.consumers or self._desks.is_anybody_attached)
-        # Delivering what waits moves offsets, whoever is there.
-        is_anybody_there |= self._state.delays.is_anything_waiting
+        is_anybody_there |= any(chore.is_waiting for chore in self._chores)
         if self._company.came(now_ms, is_anybody_there=is_anybody_there):
             self._enter_rounds(now_ms)
         self._perform_effects()
-        for outbox in self._outboxes:
-            outbox.flush()
+        self._mail.flush()
         self._appender.flush()
         return work
 
@@ -172,11 +170,13 @@ class Conductor:
         doorbell.will_sleep(self._bell)
         now_ms = wall_ms()
         timeout_ms = timeout_ns // 1_000_000
-        is_idle = self._appender.is_idle and self._desks.is_idle and not self._delivering.is_roused
+        is_idle = self._appender.is_idle and self._desks.is_idle
+        is_idle &= not any(chore.is_roused for chore in self._chores)
         if is_idle and not self._retention.has_news and all(inbox.is_empty for inbox in self._inboxes):
             timeout_ms = self._appender.wait_ms(now_ms, self._agenda.wait_ms(now_ms, timeout_ms))
             timeout_ms = self._saving.wait_ms(now_ms, timeout_ms)
-            if any(outbox.backlog for outbox in self._outboxes):
+            timeout_ms = self._calls.wait_ms(now_ms, timeout_ms)
+            if self._mail.has_backlog:
                 timeout_ms = min(timeout_ms, FULL_RING_WAIT_MS)
             timeout_ms = self._desks.wait_ms(now_ms, self._registering.wait_ms(now_ms, timeout_ms))
             self._server.poll(timeout_ms, wall_ms)
@@ -189,7 +189,8 @@ class Conductor:
     def stop(self) -> None:
         """Unregister; end once the network workers are gone."""
         self._is_stopping = True
-        self._delivering.stop()
+        for chore in self._chores:
+            chore.stop()
         self._retention.stop()
         now_ms = wall_ms()
         self._registering.say_farewell(now_ms)
@@ -234,16 +235,15 @@ class Conductor:
         return bool(self._unannounced) and now_ms < self._gather_by_ms
 
     def _take(self, worker: int, letter: Letter, now_ms: int) -> None:
-        outbox = self._outboxes[worker]
         match letter.kind:
             case Kind.HELLO:
                 self._welcome(worker, letter.tag)
-            case _ if not self._epochs[worker]:
+            case _ if not self._mail.epoch(worker):
                 return  # it was for a predecessor of ours, and will be said again
             case Kind.REQUEST | Kind.ANNOUNCE:
                 self._company.hear(now_ms)
                 connection, peer, frame = unpack_request(letter.payload)
-                channel = Channel(worker, self._epochs[worker], connection)
+                channel = self._mail.channel(worker, connection)
                 serial = letter.tag if letter.kind == Kind.REQUEST else None
                 self._serve(channel, peer, frame, serial, now_ms)
             case Kind.ANNOUNCED:
@@ -252,14 +252,15 @@ class Conductor:
                 self._company.hear(now_ms)
                 answered = handle_question(self._state, orjson.loads(letter.payload), now_ms)
                 self._perform_effects()
-                outbox.post(Kind.ANSWERED, letter.tag, [orjson.dumps(tuple(answered))])
+                self._mail.answer(worker, Kind.ANSWERED, letter.tag, [orjson.dumps(tuple(answered))])
             case Kind.CLOSED:
-                channel = Channel(worker, self._epochs[worker], letter.tag)
-                self._encodings.pop(channel, None)
+                channel = self._mail.channel(worker, letter.tag)
+                self._mail.forget(channel)
                 self._state.clients.close(channel)
                 self._perform_effects()
+                self._calls.forget(lambda called: called == channel)
             case Kind.RESPONSE:
-                self._log.debug("a client answered what was not asked", connection=letter.tag)
+                self._hear_response(self._mail.channel(worker, letter.tag), unpack_frame(letter.payload))
             case _:
                 raise AssertionError(f"no worker sends letters of kind {letter.kind}")
 
@@ -269,18 +270,24 @@ class Conductor:
         self._perform_effects()
         return orjson.dumps((*answered, load_word(self._memory.sessions.metadata_address)))
 
+    def _hear_response(self, channel: Channel, frame: Frame) -> None:
+        try:
+            answer = decode(frame)
+        except PeerError as error:  # the worker has decoded it before
+            self._log.error("a forwarded answer cannot be read", reason=str(error))
+            return
+        if not self._calls.take(channel, answer):
+            self._log.debug(
+                "a client answered what was not asked, or too late", connection=channel.connection
+            )
+
     def _welcome(self, worker: int, epoch: int) -> None:
         """Tell a new worker everything, and forget the clients of its earlier lives."""
-        if epoch != self._epochs[worker]:
+        if epoch != self._mail.epoch(worker):
             self._state.clients.close_worker(worker, epoch)
-            self._encodings = {c: e for c, e in self._encodings.items() if c.worker != worker}
-        self._epochs[worker] = epoch
         self._perform_effects()
-        outbox = self._outboxes[worker]
-        outbox.post(Kind.WELCOME, epoch)
-        for update in self._state.snapshot():
-            outbox.post(Kind.UPDATE, 0, [updates.encode(update)])
-        outbox.post(Kind.COMPLETE, 0)
+        self._mail.welcome(worker, epoch, self._state.snapshot())
+        self._calls.forget(lambda channel: channel.worker == worker and channel.epoch != epoch)
 
     def _serve(self, channel: Channel, peer: Peer, frame: Frame, serial: int | None, now_ms: int) -> None:
         try:
@@ -288,7 +295,7 @@ class Conductor:
         except PeerError as error:  # the worker has decoded it before
             self._log.error("a forwarded frame cannot be read", reason=str(error))
             return
-        self._encodings[channel] = command.encoding
+        self._mail.note_encoding(channel, command.encoding)
         handler = REQUESTS[command.code].handler
         self._go_on(channel, command, serial, lambda: handler(self._state, command, channel, peer, now_ms))
 
@@ -309,7 +316,7 @@ class Conductor:
                 if serial is not None:
                     kind = Kind.NO_ANSWER if command.is_oneway else Kind.ANSWER
                     pieces = [] if command.is_oneway else [encode(answer)]
-                    self._outboxes[channel.worker].post(kind, serial, pieces)
+                    self._mail.answer(channel.worker, kind, serial, pieces)
             case Append():
                 append = outcome
 
@@ -317,6 +324,13 @@ class Conductor:
                     self._go_on(channel, command, serial, lambda: append.then(appended))
 
                 self._appender.submit(append, then, wall_ms())
+            case Call():
+                call = outcome
+
+                def go_on(answer: Command | None) -> None:
+                    self._go_on(channel, command, serial, lambda: call.then(answer))
+
+                self._calls.begin(call, go_on, wall_ms())
             case Park() | Ask():
                 raise AssertionError("control requests neither wait for messages nor ask the conductor")
 
@@ -330,18 +344,11 @@ class Conductor:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Publish(update):
-                packed = updates.encode(update)
-                for worker, outbox in enumerate(self._outboxes):
-                    if self._epochs[worker]:
-                        outbox.post(Kind.UPDATE, 0, [packed])
+                self._mail.publish(update)
                 if not isinstance(update, SubscriptionUpdate):
                     self._memory.sessions.note_metadata()
             case Push(channel, command):
-                self._opaque = (self._opaque + 1) & 0x7FFF_FFFF
-                command.opaque = self._opaque
-                command.encoding = self._encodings.get(channel, Encoding.JSON)
-                if channel.epoch == self._epochs[channel.worker]:
-                    self._outboxes[channel.worker].post(Kind.PUSH, channel.connection, [encode(command)])
+                self._mail.push(channel, command)
             case Persist(document):
                 self._saving.note(document)
             case RegisterTopics(names):
@@ -350,9 +357,7 @@ class Conductor:
                 self._retention.clean(what)
                 self._agenda.enter(self._clean, wall_ms() + self._config.clean_interval_ms)
             case CloseChannel(channel):
-                if channel.epoch == self._epochs[channel.worker]:
-                    reason = b"no heartbeat for too long"
-                    self._outboxes[channel.worker].post(Kind.CLOSE, channel.connection, [reason])
+                self._mail.close(channel, b"no heartbeat for too long")
 
     def _save(self) -> None:
         """Write the documents that changed."""
@@ -362,9 +367,7 @@ class Conductor:
     def _tell_trimmed(self) -> None:
         """Have the workers and the conductor's own readers let go of files that are gone."""
         trimmed = self._memory.watermarks.trimmed
-        for worker, outbox in enumerate(self._outboxes):
-            if self._epochs[worker]:
-                outbox.post(Kind.TRIMMED, trimmed)
+        self._mail.tell_trimmed(trimmed)
         self._reader.forget_below(trimmed)
 
     # The agenda.

@@ -29,6 +29,11 @@ class Delivering:
         """Whether something waits that was not there at the last look."""
         return self._is_quiet and self._delays.is_anything_waiting
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether any message waits: delivering it moves offsets, whoever is there."""
+        return self._delays.is_anything_waiting
+
     def look(self, now_ms: int) -> int:
         """Deliver what is due; return after how many ms to look again, if nothing comes before."""
         self._deliver_due(now_ms)
