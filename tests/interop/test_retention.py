@@ -73,21 +73,36 @@ def _trim(
     assert "success" in printed
     before = client.queue_bounds(TOPIC, group="any")
     eventually(lambda: list_starts(commit_log, LOG_FILE_BYTES)[0] == starts[files], CLEAN_DEADLINE_S)
-    trimmed = {
-        name: queue | dict.fromkeys(("min", "found_at_0"), _first_kept(store, name, starts[files]))
-        for name, queue in before.items()
-    }
-    eventually(lambda: client.queue_bounds(TOPIC, group="any") == trimmed, CLEAN_DEADLINE_S)
-    return trimmed
+    trimmed = {name: _first_kept(store, name, starts[files]) for name in before}
+    bounds: dict[str, dict[str, int]] = {}
+
+    def is_corrected() -> bool:
+        bounds.update(client.queue_bounds(TOPIC, group="any"))
+        return {name: queue["min"] for name, queue in bounds.items()} == trimmed
+
+    eventually(is_corrected, CLEAN_DEADLINE_S)
+    for name, queue in bounds.items():
+        assert queue["max"] == before[name]["max"]
+        assert queue["found_at_0"] == queue["min"]
+    return bounds
 
 
 def _first_kept(store: Path, queue: str, log_start: int) -> int:
-    """Return the first offset of a queue, still in its first file, whose record is at the log's start or after."""
+    """Return the first offset of a queue whose record is at the log's start or after it.
+
+    Files are looked at from the newest on: older ones are being deleted.
+    """
     queue_id = queue.rpartition(":")[2]
-    (path,) = (store / "consumequeue" / TOPIC / queue_id).iterdir()
-    entries = np.fromfile(path, QUEUE_ENTRY)
-    positions = entries["position"][entries["record_size"] > 0]
-    return int(np.searchsorted(positions, log_start))
+    first = 0
+    for path in sorted((store / "consumequeue" / TOPIC / queue_id).iterdir(), reverse=True):
+        entries = np.fromfile(path, QUEUE_ENTRY)
+        positions = entries["position"][entries["record_size"] > 0]
+        before = int(np.searchsorted(positions, log_start))
+        if len(positions):
+            first = int(path.name) // QUEUE_ENTRY.itemsize + before
+        if before:
+            break
+    return first
 
 
 def _read_all(client: Client, group: str, run: str, bounds: dict[str, dict[str, int]]) -> dict[str, Any]:
