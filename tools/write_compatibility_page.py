@@ -56,13 +56,20 @@ answered in its own.
   A queue keeps its newest file, and with that its offset, when its last message is gone: Java removes such a queue where
   `cleanExpiredCQ` asks for it, and begins it at 0 again. What `cleanUnusedTopic` deletes of a topic whose messages are still
   in the log is built again if the broker starts anew.
+- Transactions: the first decision stands. RocketMQ writes down what is decided up to three seconds late, so a crash, a
+  commit that comes twice, or an answer to a check that crosses the commit may deliver a message twice there; here a half
+  message has one final record at most, whichever process is killed when. (What RocketMQ's broker has committed without
+  writing it down before it was killed is not found out here either.) An END_TRANSACTION that says UNKNOWN and wants an
+  answer gets SUCCESS, not none. A half message's delay is left out, as RocketMQ's clients do; its broker would lose the
+  message. What a consumer sends back to be tried again begins no transaction, even among the dead letters. Copies of a half
+  message that is immune for longer do not count as checks, copies keep the message's flag, and RESUME_CHECK_HALF_MESSAGE
+  refuses what is decided.
 - A client is listed once in its group, even while an old connection of its own is still open.
 
 ## Not built yet
 
 | what | what happens instead |
 | --- | --- |
-| transactions (TRAN_MSG, END_TRANSACTION) | the send is refused with NO_PERMISSION and says so |
 | arbitrary delays (TIMER_DELAY_MS, …) | refused as by a broker without a timer wheel; the 18 delay levels work |
 | SQL92 filters | refused as by a broker with `enablePropertyFilter=false`, which is RocketMQ's default |
 | pop consumption, request-reply, recall | REQUEST_CODE_NOT_SUPPORTED |

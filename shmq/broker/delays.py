@@ -60,6 +60,9 @@ class Reader(Protocol):
     def schedule(self, slot: int, queue_id: int, offset: int, count_max: int) -> list[ScheduleEntry]:
         """Return entries of a queue of SCHEDULE_TOPIC_XXXX from an offset on, below its max offset."""
 
+    def queued(self, slot: int, topic: str, queue_id: int, offset: int) -> StoredRecord | None:
+        """Return the message of a queue offset; None where there is none, or no longer."""
+
     def stored_ms(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
         """Return when the message of a queue offset was stored; NONE where there is none."""
 

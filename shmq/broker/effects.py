@@ -21,6 +21,7 @@ class DocumentName(StrEnum):
     GROUPS = "subscriptionGroup.json"
     CONSUMER_OFFSETS = "consumerOffset.json"
     DELAY_OFFSETS = "delayOffset.json"
+    TRANSACTIONS = "transactions.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,22 @@ from shmq.broker.delays import Delays, Reader
 from shmq.broker.effects import DocumentName, Effect
 from shmq.broker.groups import Groups
 from shmq.broker.locks import QueueLocks
-from shmq.broker.names import SCHEDULE_TOPIC, topic_problem
+from shmq.broker.names import (
+    CHECKED_TOO_OFTEN_TOPIC,
+    HALF_OPERATION_TOPIC,
+    HALF_TOPIC,
+    SCHEDULE_TOPIC,
+    topic_problem,
+)
 from shmq.broker.offsets import Offsets, Tables
 from shmq.broker.topics import Topics
+from shmq.broker.transaction_rounds import Rounds
+from shmq.broker.transactions import Places, Transactions
 from shmq.broker.updates import Update
 from shmq.config.settings import Config
-from shmq.errors import StoreError
+from shmq.errors import RequestError, StoreError
 from shmq.store.position import NONE
+from shmq.wire.topic_bodies import TopicConfig
 
 _QUEUE_ID_MAX: Final = 0xFFFF
 
@@ -42,6 +51,9 @@ class Metadata:
         clients: who is online.
         locks: of queues.
         delays: the messages that wait.
+        log_end: tells a position that no record which is submitted from then on lies below.
+        transactions: those that are open.
+        rounds: look after transactions that are open for long.
     """
 
     def __init__(
@@ -75,6 +87,11 @@ class Metadata:
         schedule = self.topics.slots(SCHEDULE_TOPIC)
         self.delays = Delays(settings, schedule, tables.queues, reader, self.find_slot)
         self.delays.load(documents.get(DocumentName.DELAY_OFFSETS))
+        self.log_end: Callable[[], int] = int
+        places = Places(self.topics.slots(HALF_TOPIC)[0], self.topics.slots(HALF_OPERATION_TOPIC)[0])
+        self.transactions = Transactions(places, self.offsets, self.effects, self._log_end)
+        self.transactions.load(documents.get(DocumentName.TRANSACTIONS))
+        self.rounds = Rounds(self.transactions, tables.queues, self)
 
     def drain(self) -> list[Effect]:
         """Return the effects that are still to be done, in order, and forget them."""
@@ -97,6 +114,8 @@ class Metadata:
                 return self.offsets.to_json(now_ms)
             case DocumentName.DELAY_OFFSETS:
                 return self.delays.to_json()
+            case DocumentName.TRANSACTIONS:
+                return self.transactions.to_json()
 
     def documents(self, now_ms: int) -> dict[DocumentName, dict[str, Any]]:
         """Return the content of every document."""
@@ -106,6 +125,18 @@ class Metadata:
         """Forget clients and locks that were not heard of for too long."""
         self.clients.expire(now_ms - self.settings.channel_expiry_ms)
         self.locks.expire(now_ms)
+
+    def _log_end(self) -> int:
+        return self.log_end()
+
+    def make_expired_slot(self, now_ms: int) -> int:
+        """Return the slot of TRANS_CHECK_MAX_TIME_TOPIC's queue, made where it is missing; NONE where it cannot be."""
+        if CHECKED_TOO_OFTEN_TOPIC not in self.topics:
+            try:
+                self.topics.put(TopicConfig(CHECKED_TOO_OFTEN_TOPIC, 1, 1), now_ms)
+            except RequestError:
+                return NONE  # the tables are full
+        return self.find_slot(CHECKED_TOO_OFTEN_TOPIC, 0)
 
     def find_slot(self, topic: str, queue_id: int) -> int:
         """Return the slot of a queue, made where the topic or the queue is gone; NONE where it cannot be.

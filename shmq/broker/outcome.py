@@ -1,4 +1,4 @@
-"""What a handler can ask for: Reply, Append, Park, Ask or Call. Whoever runs the handler does it.
+"""What a handler can ask for: Reply, Append, Park, Ask, Call or Await. Whoever runs the handler does it.
 
 A handler is a pure function of tables, request and time. It never waits: what must be waited for is an
 outcome with a continuation, which gives the next outcome when the thing has happened.
@@ -143,4 +143,17 @@ class Call:
     then: Callable[[Command | None], "Outcome"]
 
 
-Outcome: TypeAlias = Reply | Append | Park | Ask | Call
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait until something else that the conductor has under way is over, then go on.
+
+    Attributes:
+        subscribe: is given a function, to be called once when it is over.
+        then: gives the next outcome.
+    """
+
+    subscribe: Callable[[Callable[[], None]], None]
+    then: Callable[[], "Outcome"]
+
+
+Outcome: TypeAlias = Reply | Append | Park | Ask | Call | Await

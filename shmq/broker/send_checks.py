@@ -3,9 +3,11 @@
 Every answer to a send, a refusal too, says the region and whether to trace, as clients expect.
 """
 
+from dataclasses import replace
 from typing import Final, NoReturn
 
 from shmq.broker import message_properties as names
+from shmq.broker.half_messages import SPARE_BYTES
 from shmq.broker.names import RETRY_PREFIX, TIMER_TOPIC, TOPICS_CLOSED_TO_CLIENTS, topic_problem
 from shmq.broker.replica import Replica, TopicView
 from shmq.config.settings import RECORD_OVERHEAD_BYTES_MAX
@@ -71,6 +73,13 @@ def check_sizes(broker: Replica, records: tuple[NewRecord, ...]) -> None:
         refuse_illegal(broker)
 
 
+def check_half(broker: Replica, record: NewRecord, topic: TopicView) -> None:
+    """Refuse a half message that could not be committed, or not be copied when its producers are asked for it."""
+    text = record.properties + bytes(SPARE_BYTES)
+    longest = replace(record, topic=max(record.topic, topic.name_bytes, key=len), properties=text)
+    check_sizes(broker, (longest,))
+
+
 def refuse_illegal(broker: Replica) -> NoReturn:
     """Refuse a message for what it holds, or for its size."""
     limit = broker.config.message_bytes_max
@@ -82,12 +91,17 @@ def refuse_illegal(broker: Replica) -> NoReturn:
 
 
 def refuse_transaction(broker: Replica) -> NoReturn:
-    """Refuse a message that begins a transaction."""
-    if broker.config.reject_transaction_message:
-        remark = f"the broker[{broker.broker_host}] sending transaction message is forbidden"
-    else:
-        remark = f"the broker[{broker.broker_host}] does not support transaction messages yet"
+    """Refuse a message that begins a transaction, where there are to be none."""
+    remark = f"the broker[{broker.broker_host}] sending transaction message is forbidden"
     refuse(ResponseCode.NO_PERMISSION, remark)
+
+
+def refuse_transaction_flag() -> NoReturn:
+    """Refuse a message that says of itself that it is open or rolled back: no queue would ever have it."""
+    remark = (
+        "a message cannot be stored as open or rolled back; a transaction begins with the property TRAN_MSG"
+    )
+    refuse(ResponseCode.MESSAGE_ILLEGAL, remark)
 
 
 def refuse(code: int, remark: str) -> NoReturn:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 from shmq.broker import message_properties as names
+from shmq.broker.half_messages import HALF_QUEUE, to_half
 from shmq.broker.message_ids import offset_id
 from shmq.broker.names import (
+    HALF_TOPIC,
     RETRY_PREFIX,
     SCHEDULE_TOPIC,
     dlq_topic,
@@ -21,6 +23,7 @@ from shmq.broker.outcome import Answered, Append, Appended, Ask, Outcome, Peer, 
 from shmq.broker.questions import ask_group, ask_locks, ask_retry_topic, ask_topic
 from shmq.broker.replica import Replica, TopicView
 from shmq.broker.send_checks import (
+    check_half,
     check_key,
     check_message,
     check_name,
@@ -29,6 +32,7 @@ from shmq.broker.send_checks import (
     refuse,
     refuse_illegal,
     refuse_transaction,
+    refuse_transaction_flag,
 )
 from shmq.store import properties as property_text
 from shmq.store.record import TOPIC_BYTES_V1_MAX, NewRecord
@@ -138,10 +142,17 @@ def _send_single(send: _Send, place: _Place, properties: dict[str, str]) -> Outc
     check_key(place.topic, properties)
     properties[names.CLUSTER] = broker.config.cluster_name
     level = _delay_level(properties)
-    sys_flag = _plain_sys_flag(send, place.topic, level, properties)
+    sys_flag = _sys_flag(send, place.topic)
+    is_half = _begins_transaction(send, level, sys_flag, properties)
+    if is_half or parse_boolean(properties.get(names.HALF_MESSAGE, "")):
+        # Clients before 4.6.1 leave the marks of the transaction on what they send to be consumed again.
+        sys_flag = with_transaction_type(sys_flag, TRANSACTION_NONE)
     check_message(send.broker, place.topic, sys_flag, properties)
     stored = place
-    if level > 0:
+    if is_half:
+        to_half(properties, place.topic.name, place.queue_id)
+        stored = _Place(broker.topics[HALF_TOPIC], HALF_QUEUE)
+    elif level > 0:
         level = min(level, broker.delay_level_count)
         queue_id = names.to_delayed(properties, place.topic.name, place.queue_id, level)
         stored = _Place(broker.topics[SCHEDULE_TOPIC], queue_id)
@@ -150,6 +161,8 @@ def _send_single(send: _Send, place: _Place, properties: dict[str, str]) -> Outc
     text = property_text.join(properties)
     record = _record(send, stored, sys_flag, BatchEntry(send.header.flag, send.request.body, text))
     check_sizes(send.broker, (record,))
+    if is_half:
+        check_half(send.broker, record, place.topic)
     return _append(send, place, stored, (record,), properties)
 
 
@@ -309,17 +322,19 @@ def _sys_flag(send: _Send, topic: TopicView) -> int:
     return send.header.sys_flag
 
 
-def _plain_sys_flag(send: _Send, topic: TopicView, level: int, properties: dict[str, str]) -> int:
-    """Return the flags of a message that is part of no open transaction; one that is, is refused."""
-    sys_flag = _sys_flag(send, topic)
+def _begins_transaction(send: _Send, level: int, sys_flag: int, properties: dict[str, str]) -> bool:
+    """Whether a message is to wait until its producer has committed it.
+
+    What a consumer sends to be consumed again never does, though clients before 4.6.1 leave the mark on it.
+    """
     if not parse_boolean(properties.get(names.HALF_MESSAGE, "")):
         if transaction_type(sys_flag) not in (TRANSACTION_NONE, TRANSACTION_COMMIT):
-            refuse_transaction(send.broker)
-        return sys_flag
-    if send.header.reconsume_times <= 0 or level <= 0:
+            refuse_transaction_flag()
+        return False
+    is_again = send.header.reconsume_times > 0 and (level > 0 or send.header.topic.startswith(RETRY_PREFIX))
+    if not is_again and send.broker.config.reject_transaction_message:
         refuse_transaction(send.broker)
-    # Clients before 4.6.1 leave the marks of the transaction on what they send to be consumed again.
-    return with_transaction_type(sys_flag, TRANSACTION_NONE)
+    return not is_again
 
 
 def _queue_id(send: _Send, topic: TopicView) -> int:

@@ -9,7 +9,7 @@ from shmq.store.position import NONE
 from shmq.store.queue_entry import SIZE, decode, is_message
 from shmq.store.read import QueueReader
 from shmq.store.record import StoredRecord
-from shmq.store.search import Queue, message_at, store_ms_at
+from shmq.store.search import Queue, message_at, position_at, store_ms_at
 
 _SCHEDULE_TOPIC: Final = SCHEDULE_TOPIC.encode()
 _POSITION_MAX: Final = (1 << 63) - 1
@@ -44,6 +44,11 @@ class StoreReader:
             position = entry.position if is_message(entry.record_size) else NONE
             entries.append(ScheduleEntry(offset + index, position, entry.tag_hash))
         return entries
+
+    def queued(self, slot: int, topic: str, queue_id: int, offset: int) -> StoredRecord | None:
+        """Return the message of a queue offset; None where there is none, or no longer."""
+        position = position_at(self._queues, Queue(slot, (topic.encode(), queue_id)), offset)
+        return None if position == NONE else self.message(position)
 
     def stored_ms(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
         """Return when the message of a queue offset was stored; NONE where there is none."""

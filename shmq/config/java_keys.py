@@ -130,8 +130,8 @@ WITHOUT_EFFECT: Final = frozenset(
     timerEnableRetryUntilSuccess timerFlushIntervalMs timerGetMessageThreadNum timerInterceptDelayLevel
     timerMaxDelaySec timerMetricSmallThreshold timerPrecisionMs timerProgressLogIntervalMs
     timerPutMessageThreadNum timerRollWindowSlot timerSkipUnknownError timerStopEnqueue timerWheelEnable
-    topicQueueLockNum totalReplicas traceOn transactionCheckInterval transactionCheckMax
-    transactionMetricFlushInterval transactionOpBatchInterval transactionOpMsgMaxSize transactionTimeOut
+    topicQueueLockNum totalReplicas traceOn
+    transactionMetricFlushInterval transactionOpBatchInterval transactionOpMsgMaxSize
     transferMetadataJsonToRocksdb transferMsgByHeap transferOffsetJsonToRocksdb
     travelCqFileNumWhenGetMessage unRegisterBrokerQueueCapacity updateNameServerAddrPeriod
     useABSLock useEpollNativeSelector usePIDColdCtrStrategy userCacheExpiredSecond userCacheMaxNum

@@ -1,6 +1,7 @@
 """Config: every setting of a broker, in one frozen dataclass that is right or does not exist.
 
-The fields stand in groups, in `broker_settings`, `host_settings` and `retention_settings`; each is declared with `setting()`, which holds
+The fields stand in groups, in `broker_settings`, `host_settings`, `retention_settings` and
+`transaction_settings`; each is declared with `setting()`, which holds
 its default, its text and RocketMQ's key for it. `__post_init__` fills in what follows from other fields, then checks
 each field by its rule and all of them against each other; it raises SettingError, a ConfigError. Where values come
 from is the matter of `shmq.config.sources`.
@@ -28,6 +29,7 @@ from shmq.config.cpu_pinning import AUTO, pinned_cpus
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
 from shmq.config.retention_settings import RetentionSettings
 from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
+from shmq.config.transaction_settings import TransactionSettings
 from shmq.config.units import INT32_MAX, KIB, read_ms
 
 QUEUE_ENTRY_BYTES: Final = 20
@@ -48,6 +50,7 @@ class Config(
     UpkeepSettings,
     ServiceSettings,
     RetentionSettings,
+    TransactionSettings,
     StoreSettings,
     AddressSettings,
 ):

@@ -1,11 +1,14 @@
 """Chores: what the conductor does by itself, beside the requests that it answers."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from shmq.broker.metadata import Metadata
+from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.store_files import StorePaths
 from shmq.workers.appending import Appender
 from shmq.workers.delivering import Delivering
 from shmq.workers.runner import wall_ms
+from shmq.workers.transacting import Predecessor, Transacting
 
 
 class Chore(Protocol):
@@ -26,6 +29,13 @@ class Chore(Protocol):
         """Begin nothing new."""
 
 
-def make_chores(state: Metadata, appender: Appender) -> tuple[Chore, ...]:
-    """Return all chores of a conductor."""
-    return (Delivering(state.delays, appender, wall_ms),)
+def make_chores(
+    state: Metadata, appender: Appender, memory: BrokerMemory, paths: StorePaths, log: Any
+) -> tuple[Chore, ...]:
+    """Return all chores of a conductor, which has submitted nothing yet."""
+    state.log_end = lambda: memory.watermarks.appended
+    predecessor = Predecessor(memory, paths)
+    return (
+        Delivering(state.delays, appender, wall_ms),
+        Transacting(state, appender, predecessor, memory.watermarks, wall_ms, log),
+    )

@@ -29,7 +29,7 @@ from shmq.broker.effects import (
 )
 from shmq.broker.metadata import Metadata
 from shmq.broker.offsets import Tables
-from shmq.broker.outcome import Append, Appended, Ask, Call, Channel, Outcome, Park, Peer, Reply
+from shmq.broker.outcome import Append, Appended, Ask, Await, Call, Channel, Outcome, Park, Peer, Reply
 from shmq.broker.requests import REQUESTS
 from shmq.broker.store_reader import StoreReader
 from shmq.broker.updates import SubscriptionUpdate
@@ -104,14 +104,12 @@ class Conductor:
         own_epoch = int(memory.roster[plan.CONDUCTOR]["epoch"])
         waits = Waits(config.stop_timeout_ms, config.sync_flush_timeout_ms)
         is_sync = config.flush_disk_type == "SYNC_FLUSH"
-        sender = memory.plan.conductor_sender
-        self._appender = Appender(memory, sender, own_epoch, is_sync, waits)
+        self._appender = Appender(memory, memory.plan.conductor_sender, own_epoch, is_sync, waits)
         limits = Limits(config.frame_bytes_max, config.output_bytes_max, 0, config.connection_idle_ms)
         self._server = SocketServer([], limits, self._log)
         self._server.watch(self._bell_descriptor, partial(doorbell.hear, self._bell_descriptor))
         log = LogReader(self._paths.commitlog, config.commit_log_file_bytes)
-        sizes = StoreSizes.of(config)
-        self._reader = QueueReader(self._paths.consumequeue, sizes, memory.queues, log)
+        self._reader = QueueReader(self._paths.consumequeue, StoreSizes.of(config), memory.queues, log)
         tables = Tables(memory.topic_names, memory.group_names, memory.queues, memory.offsets)
         reader = StoreReader(self._reader)
         self._state = Metadata(config, tables, self._saving.load(), reader, wall_ms())
@@ -119,7 +117,7 @@ class Conductor:
         self._registering = Registering(config, self._server, self._state.topics.select, self._log)
         self._perform_effects()
         now_ms = wall_ms()
-        self._chores = make_chores(self._state, self._appender)
+        self._chores = make_chores(self._state, self._appender, memory, self._paths, self._log)
         for chore in self._chores:
             self._agenda.enter(chore.look, now_ms)
         self._enter_rounds(now_ms)
@@ -331,6 +329,8 @@ class Conductor:
                     self._go_on(channel, command, serial, lambda: call.then(answer))
 
                 self._calls.begin(call, go_on, wall_ms())
+            case Await(subscribe, then_go_on):
+                subscribe(lambda: self._go_on(channel, command, serial, then_go_on))
             case Park() | Ask():
                 raise AssertionError("control requests neither wait for messages nor ask the conductor")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from shmq.broker.outcome import Answered, Append, Appended, Ask, Call, Outcome, Park, Peer, Reply
+from shmq.broker.outcome import Answered, Append, Appended, Ask, Await, Call, Outcome, Park, Peer, Reply
 from shmq.broker.replica import Replica
 from shmq.broker.requests import REQUESTS, Plane, Request
 from shmq.errors import PeerError, RequestError
@@ -177,8 +177,8 @@ class Service:
                 serial = next(self._serials)
                 self.outstanding.questions[serial] = (caller, outcome)
                 self._outbox.post(Kind.ASK, serial, [orjson.dumps(question)])
-            case Call():
-                raise AssertionError("the conductor alone calls clients")
+            case Call() | Await():
+                raise AssertionError("the conductor alone calls clients, and waits for what it does itself")
 
     def _reply(self, caller: Caller, command: Command, pieces: tuple[memoryview, ...]) -> None:
         if caller.command.is_oneway:

@@ -46,12 +46,13 @@ def test_a_successor_on_the_same_tables_is_the_same(broker):
     assert successor.state.clients.snapshot() == []
 
 
-def test_documents_have_the_names_of_rocketmq():
+def test_documents_have_the_names_of_rocketmq_but_for_one_that_it_lacks():
     assert list(DocumentName) == [
         "topics.json",
         "subscriptionGroup.json",
         "consumerOffset.json",
         "delayOffset.json",
+        "transactions.json",
     ]
 
 

@@ -28,5 +28,5 @@ def test_what_a_worker_can_answer_alone_is_not_forwarded():
 
 
 def test_a_code_that_is_not_here_is_not_supported():
-    assert REQUESTS.get(RequestCode.END_TRANSACTION) is None
+    assert REQUESTS.get(RequestCode.CHECK_TRANSACTION_STATE) is None, "it is the broker's own"
     assert REQUESTS.get(9999) is None

@@ -28,6 +28,7 @@ def broker(tmp_path):
     made.add_topic("T")
     made.add_topic("TBW102", permission=7)
     made.add_topic("SCHEDULE_TOPIC_XXXX", 18)
+    made.add_topic("RMQ_SYS_TRANS_HALF_TOPIC", 1)
     made.add_group("G")
     return made
 
@@ -222,24 +223,53 @@ def test_a_topic_that_keeps_the_last_of_each_key_wants_keys(broker):
     assert isinstance(send(broker, topic="C", i=properties_text(KEYS="k")), Append)
 
 
-@pytest.mark.parametrize("fields", [{"i": properties_text(TRAN_MSG="true"), "f": 4}, {"f": 4}, {"f": 12}])
-def test_transactions_are_refused_honestly(broker, fields):
-    code, remark = refusal(broker, **fields)
-    assert code == ResponseCode.NO_PERMISSION
-    assert "does not support transaction messages" in remark
+def test_a_transaction_begins_with_a_half_message(broker):
+    properties = properties_text(UNIQ_KEY="U", TRAN_MSG="true", PGROUP="PG", TAGS="a", DELAY="3", TIMER_DELAY_SEC="9",
+                                 TRANSACTION_CHECK_TIMES="4", TRAN_PREPARED_QUEUE_OFFSET="0")  # fmt: skip
+    outcome = send(broker, e=2, f=5, i=properties)
+    half = record(outcome)
+    assert (half.topic, half.queue_id, half.sys_flag) == (b"RMQ_SYS_TRANS_HALF_TOPIC", 0, 1)
+    assert outcome.slot == broker.replica.topics["RMQ_SYS_TRANS_HALF_TOPIC"].slots[0]
+    assert pairs(outcome) == {
+        "UNIQ_KEY": "U", "TRAN_MSG": "true", "PGROUP": "PG", "TAGS": "a", "CLUSTER": "DefaultCluster",
+        "__transactionId__": "U", "REAL_TOPIC": "T", "REAL_QID": "2", **REGION,
+    }  # fmt: skip
+    answer = replied(broker.commit(outcome))
+    assert (answer.fields["queueId"], answer.fields["transactionId"]) == ("2", "U")
+
+
+@pytest.mark.parametrize("flags", [4, 12])
+def test_a_message_that_calls_itself_open_or_rolled_back_is_refused(broker, flags):
+    assert refusal(broker, f=flags)[0] == ResponseCode.MESSAGE_ILLEGAL
 
 
 def test_a_broker_told_to_refuse_transactions_says_so(tmp_path):
     broker = SmallBroker(tmp_path, reject_transaction_message=True)
     broker.add_topic("T")
-    assert refusal(broker, f=4) == (
+    assert refusal(broker, f=4, i=properties_text(TRAN_MSG="true")) == (
         ResponseCode.NO_PERMISSION,
         "the broker[127.0.0.1] sending transaction message is forbidden",
     )
 
 
-def test_an_old_client_may_send_a_transactions_message_to_be_tried_again(broker):
-    made = record(send(broker, f=5, j=1, i=properties_text(TRAN_MSG="true", DELAY="3")))
+def test_a_half_message_that_could_not_be_copied_is_refused(broker):
+    for spare, is_refused in ((300, False), (0, True)):
+        properties = properties_text(UNIQ_KEY="U", TRAN_MSG="true", filler="x" * (0x7FFF - 250 - spare))
+        if is_refused:
+            assert refusal(broker, i=properties)[0] == ResponseCode.MESSAGE_ILLEGAL
+        else:
+            assert isinstance(send(broker, i=properties), Append)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"i": properties_text(TRAN_MSG="true", DELAY="3")}, {"topic": "%RETRY%G"}]
+)
+def test_what_a_consumer_sends_to_be_tried_again_begins_no_transaction(broker, fields):
+    broker.add_topic("%RETRY%G")
+    broker.add_group("G")
+    outcome = send(broker, **({"f": 5, "j": 1, "i": properties_text(TRAN_MSG="true")} | fields))
+    made = record(answered(outcome, 1) if fields.get("topic") else outcome)
+    assert made.topic != b"RMQ_SYS_TRANS_HALF_TOPIC"
     assert made.sys_flag == 1
 
 
