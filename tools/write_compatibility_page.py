@@ -64,6 +64,11 @@ answered in its own.
   message. What a consumer sends back to be tried again begins no transaction, even among the dead letters. Copies of a half
   message that is immune for longer do not count as checks, copies keep the message's flag, and RESUME_CHECK_HALF_MESSAGE
   refuses what is decided.
+- SQL92 filters (`enablePropertyFilter`) understand what RocketMQ's own parser and evaluation do, held to them by thousands
+  of recorded answers. A pull that brings an expression of its own that makes no sense is refused with
+  SUBSCRIPTION_PARSE_FAILED; Java then lets every message pass. Refused besides: an expression of more than 65,536
+  characters, of more than 256 properties, or that nests deeper than 200 levels (words joined by AND or OR are one). A
+  read looks at no more than 4,096 messages, whatever a client asks for.
 - A client is listed once in its group, even while an old connection of its own is still open.
 
 ## Not built yet
@@ -71,7 +76,8 @@ answered in its own.
 | what | what happens instead |
 | --- | --- |
 | arbitrary delays (TIMER_DELAY_MS, …) | refused as by a broker without a timer wheel; the 18 delay levels work |
-| SQL92 filters | refused as by a broker with `enablePropertyFilter=false`, which is RocketMQ's default |
+| bit maps for SQL92 filters (`enableConsumeQueueExt`, `enableCalcFilterBitMap`) | expressions are evaluated when messages are pulled; colocated consumers filter by tags only |
+| class filters (a filter server) | REQUEST_CODE_NOT_SUPPORTED; what subscribes by one gets every message |
 | pop consumption, request-reply, recall | REQUEST_CODE_NOT_SUPPORTED |
 | replication, controller, ACL, TLS | absent; a slave role is refused at the start, a TLS hello closes its connection |
 """

@@ -22,6 +22,7 @@ class DocumentName(StrEnum):
     CONSUMER_OFFSETS = "consumerOffset.json"
     DELAY_OFFSETS = "delayOffset.json"
     TRANSACTIONS = "transactions.json"
+    FILTERS = "consumerFilter.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from shmq.broker.filters import is_tag_type
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import retry_topic
 from shmq.broker.outcome import Channel, Outcome, Peer, Reply
+from shmq.broker.sql.compiling import compile_sql
+from shmq.broker.sql.tree import SqlError
 from shmq.config.addresses import join_address
 from shmq.errors import RequestError
 from shmq.wire.bodies import ConsumerList, LockBatchRequest, LockBatchResponse
@@ -24,9 +26,10 @@ from shmq.wire.consume_headers import (
 )
 from shmq.wire.fields import read_header, write_header
 from shmq.wire.flags import TOPIC_UNIT_SUB
-from shmq.wire.heartbeat_bodies import CheckClientRequest, ConsumerData, HeartbeatData
+from shmq.wire.heartbeat_bodies import EXPRESSION_SQL92, CheckClientRequest, ConsumerData, HeartbeatData
 from shmq.wire.topic_bodies import TopicConfig
 
+_UNREADABLE: Final = "Invalid MessageSelector. "  # RocketMQ's words, down to the blank
 _FINGERPRINT_ABSENT: Final = 0  # from clients that always say everything
 
 
@@ -87,13 +90,22 @@ def handle_unlock(state: Metadata, request: Command, _channel: Channel, _peer: P
 
 
 def handle_check_client(
-    _state: Metadata, request: Command, _channel: Channel, _peer: Peer, _now_ms: int
+    state: Metadata, request: Command, _channel: Channel, _peer: Peer, _now_ms: int
 ) -> Outcome:
-    """46: would this subscription be accepted; those of tags always are, SQL92 is not enabled."""
-    kind = CheckClientRequest.from_bytes(request.body).subscription.expression_type
-    if not is_tag_type(kind):
+    """46: would this subscription be accepted; those of tags always are."""
+    subscription = CheckClientRequest.from_bytes(request.body).subscription
+    kind = subscription.expression_type
+    if is_tag_type(kind):
+        return Reply(request.reply())
+    if not state.settings.property_filter_enable:
         remark = f"The broker does not support consumer to filter message by {kind}"
         raise RequestError(ResponseCode.SYSTEM_ERROR, remark)
+    if kind != EXPRESSION_SQL92:
+        raise RequestError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, f"no expression is of the type {kind}")
+    try:
+        compile_sql(subscription.expression)
+    except SqlError as error:
+        raise RequestError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, _UNREADABLE) from error
     return Reply(request.reply())
 
 
@@ -116,6 +128,8 @@ def _hear(state: Metadata, client: Client, beat: HeartbeatData, consumer: Consum
     )
     state.topics.make_if_absent(topic, client.seen_ms)
     notify = config.notify_consumer_ids_changed_enable
+    if not beat.without_subscriptions:
+        state.filters.hear(consumer.group_name, consumer.subscriptions, client.seen_ms)
     hear = state.clients.hear_again if beat.without_subscriptions else state.clients.hear_consumer
     return hear(client, consumer, beat.fingerprint, notify=notify)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from shmq.broker.clients import Clients
 from shmq.broker.delays import Delays, Reader
 from shmq.broker.effects import DocumentName, Effect
+from shmq.broker.filter_table import FilterTable
 from shmq.broker.groups import Groups
 from shmq.broker.locks import QueueLocks
 from shmq.broker.names import (
@@ -49,6 +50,7 @@ class Metadata:
         groups: the consumer groups.
         offsets: the committed offsets.
         clients: who is online.
+        filters: the SQL92 expressions of consumer groups.
         locks: of queues.
         delays: the messages that wait.
         log_end: tells a position that no record which is submitted from then on lies below.
@@ -80,10 +82,12 @@ class Metadata:
         self.groups = Groups(tables.groups, settings, self.effects, now_ms)
         self.offsets = Offsets(tables, now_ms)
         self.clients = Clients(self.effects)
+        self.filters = FilterTable(settings, self.effects)
         self.locks = QueueLocks()
         self.topics.load(documents.get(DocumentName.TOPICS))
         self.groups.load(documents.get(DocumentName.GROUPS))
         self.offsets.load(documents.get(DocumentName.CONSUMER_OFFSETS))
+        self.filters.load(documents.get(DocumentName.FILTERS), now_ms)
         schedule = self.topics.slots(SCHEDULE_TOPIC)
         self.delays = Delays(settings, schedule, tables.queues, reader, self.find_slot)
         self.delays.load(documents.get(DocumentName.DELAY_OFFSETS))
@@ -101,7 +105,12 @@ class Metadata:
 
     def snapshot(self) -> list[Update]:
         """Return all that a new worker must know."""
-        return [*self.topics.snapshot(), *self.groups.snapshot(), *self.clients.snapshot()]
+        return [
+            *self.topics.snapshot(),
+            *self.groups.snapshot(),
+            *self.filters.snapshot(),
+            *self.clients.snapshot(),
+        ]
 
     def document(self, name: DocumentName, now_ms: int) -> dict[str, Any]:
         """Return a document's content, to be written as JSON."""
@@ -116,6 +125,8 @@ class Metadata:
                 return self.delays.to_json()
             case DocumentName.TRANSACTIONS:
                 return self.transactions.to_json()
+            case DocumentName.FILTERS:
+                return self.filters.to_json()
 
     def documents(self, now_ms: int) -> dict[DocumentName, dict[str, Any]]:
         """Return the content of every document."""
@@ -124,6 +135,7 @@ class Metadata:
     def expire(self, now_ms: int) -> None:
         """Forget clients and locks that were not heard of for too long."""
         self.clients.expire(now_ms - self.settings.channel_expiry_ms)
+        self.filters.expire(self.clients.consumers, now_ms)
         self.locks.expire(now_ms)
 
     def _log_end(self) -> int:

@@ -11,10 +11,19 @@ An offset that the client commits by the way is stored once, when the request co
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
-from shmq.broker.filters import TagFilter, is_tag_type, parse_tags, subscription_filter
+from shmq.broker.filters import (
+    MessageFilter,
+    RetryFilter,
+    is_tag_type,
+    parse_tags,
+    subscription_filter,
+)
+from shmq.broker.names import RETRY_PREFIX
 from shmq.broker.outcome import Answered, Ask, Outcome, Park, Peer, Reply
 from shmq.broker.questions import ask_group, ask_offset
 from shmq.broker.replica import GroupView, Replica, TopicView
+from shmq.broker.sql.compiling import compile_sql
+from shmq.broker.sql.tree import SqlError
 from shmq.errors import RequestError
 from shmq.store.read import ReadResult, ReadStatus
 from shmq.wire.codes import ResponseCode
@@ -22,7 +31,7 @@ from shmq.wire.command import Command
 from shmq.wire.consume_headers import PullHeader, PullResponseHeader
 from shmq.wire.fields import read_header, write_header
 from shmq.wire.flags import PERM_READ, PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND
-from shmq.wire.heartbeat_bodies import MessageModel
+from shmq.wire.heartbeat_bodies import EXPRESSION_SQL92, MessageModel, SubscriptionData
 
 # What is forbidden, in the header of an answer with NO_PERMISSION.
 BROKER_FORBIDDEN: Final = 1
@@ -33,7 +42,6 @@ SUBSCRIPTION_FORBIDDEN: Final = 5
 
 MASTER_ID: Final = 0
 SUSPEND_MS_MAX: Final = 24 * 3600 * 1000  # no client waits for so long; larger numbers are nonsense
-SQL92: Final = "SQL92"
 
 _CODES: Final = {
     ReadStatus.FOUND: ResponseCode.SUCCESS,
@@ -66,7 +74,7 @@ class _Pull:
     deadline_ms: int
     has_waited: bool = False
     is_last: bool = False
-    scanned: tuple[TagFilter, int] | None = None
+    scanned: tuple[MessageFilter, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ class _Source:
     topic: TopicView
     group: GroupView
     slot: int
-    tags: TagFilter
+    wanted: MessageFilter
 
 
 def handle_pull(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
@@ -97,7 +105,7 @@ def _pull(pull: _Pull) -> Outcome:
     if group is None:
         return _ask_for_group(pull)
     topic = _readable_topic(pull, group)
-    source = _Source(topic, group, topic.slots[header.queue_id], _tags(pull, group))
+    source = _Source(topic, group, topic.slots[header.queue_id], _wanted(pull, group))
     if not pull.has_waited and header.sys_flag & PULL_COMMIT_OFFSET and header.commit_offset >= 0:
         return _commit(pull, source)
     return _read(pull, source)
@@ -107,14 +115,14 @@ def _read(pull: _Pull, source: _Source) -> Outcome:
     """Answer what there is, or wait for more."""
     header = pull.header
     begin = header.queue_offset
-    if pull.scanned is not None and pull.scanned[0] == source.tags:
+    if pull.scanned is not None and pull.scanned[0] == source.wanted:
         begin = max(begin, pull.scanned[1])
     count_max = max(header.message_count_max, 1)  # a first message is always given
-    result = pull.broker.read(source.topic, header.queue_id, begin, count_max, source.tags)
+    result = pull.broker.read(source.topic, header.queue_id, begin, count_max, source.wanted)
     code = _code(begin, result)
     if not header.sys_flag & PULL_SUSPEND or pull.is_last or not _is_awaited(pull, result, code):
         return _answer(pull, source, result, code)
-    waiting = replace(pull, has_waited=True, scanned=(source.tags, result.next_offset))
+    waiting = replace(pull, has_waited=True, scanned=(source.wanted, result.next_offset))
     return Park(
         source.slot,
         result.next_offset,
@@ -202,11 +210,11 @@ def _readable_topic(pull: _Pull, group: GroupView) -> TopicView:
     return topic
 
 
-def _tags(pull: _Pull, group: GroupView) -> TagFilter:
+def _wanted(pull: _Pull, group: GroupView) -> MessageFilter:
     """Return the filter that the request brings, or else that of the group's subscription."""
     header = pull.header
     if header.sys_flag & PULL_SUBSCRIPTION:
-        return _requested_tags(header)
+        return _requested(pull)
     members = pull.broker.members.get(group.name)
     if members is None:
         raise RequestError(ResponseCode.SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist")
@@ -221,23 +229,53 @@ def _tags(pull: _Pull, group: GroupView) -> TagFilter:
     if subscription.version < header.subscription_version:
         raise RequestError(ResponseCode.SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest")
     if not is_tag_type(subscription.expression_type):
-        _refuse_expression(subscription.expression_type)
+        return _registered(pull, group, subscription)
     return subscription_filter(subscription)
 
 
-def _requested_tags(header: PullHeader) -> TagFilter:
+def _registered(pull: _Pull, group: GroupView, subscription: SubscriptionData) -> MessageFilter:
+    """Return the expression that a heartbeat of the group has registered."""
+    broker, header = pull.broker, pull.header
+    expressions = broker.filters.get(group.name, {})
+    found = expressions.get(header.topic)
+    if found is None or found.expression is None:
+        remark = "The broker's consumer filter data is not exist!Your expression may be wrong!"
+        raise RequestError(ResponseCode.FILTER_DATA_NOT_EXIST, remark)
+    if found.version < header.subscription_version:
+        remark = "the consumer's consumer filter data not latest"
+        raise RequestError(ResponseCode.FILTER_DATA_NOT_LATEST, remark)
+    if not broker.config.property_filter_enable:
+        _refuse_expression(subscription.expression_type)
+    if subscription.class_filter:
+        return None
+    if broker.config.filter_support_retry and header.topic.startswith(RETRY_PREFIX):
+        return _retry_filter(broker, group.name)
+    return compile_sql(found.expression)
+
+
+def _retry_filter(broker: Replica, group: str) -> RetryFilter:
+    expressions = broker.filters.get(group, {}).values()
+    return RetryFilter({each.topic: compile_sql(each.expression) for each in expressions if each.expression})
+
+
+def _requested(pull: _Pull) -> MessageFilter:
+    """Return the filter that the request brings."""
+    broker, header = pull.broker, pull.header
     kind, expression = header.expression_type, header.subscription
-    unreadable = RequestError(
-        ResponseCode.SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed"
-    )
-    if kind is not None and not is_tag_type(kind):
-        if kind != SQL92 or not expression:
-            raise unreadable
-        _refuse_expression(kind)
     try:
-        return parse_tags(expression)
+        if kind is None or is_tag_type(kind):
+            return parse_tags(expression)
+        if kind != EXPRESSION_SQL92 or not expression:
+            raise SqlError(f"no expression of the type {kind}")
+        if not broker.config.property_filter_enable:
+            _refuse_expression(kind)
+        if broker.config.filter_support_retry and header.topic.startswith(RETRY_PREFIX):
+            compile_sql(expression)
+            return _retry_filter(broker, header.consumer_group)
+        return compile_sql(expression)
     except ValueError as error:
-        raise unreadable from error
+        remark = "parse the consumer's subscription failed"
+        raise RequestError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, remark) from error
 
 
 def _refuse_expression(kind: str) -> NoReturn:

@@ -9,10 +9,10 @@ import os
 import random
 from dataclasses import dataclass
 
-from shmq.broker.filters import TagFilter
+from shmq.broker.filters import MessageFilter
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_ids import UniqueIds
-from shmq.broker.updates import GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
+from shmq.broker.updates import FilterUpdate, GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config
 from shmq.store.entry_scan import ReadLimits
@@ -79,6 +79,7 @@ class Replica:
         topics: by name.
         groups: by name.
         members: of groups that are online, by the group's name.
+        filters: the SQL92 expressions of groups, by group and topic.
         random: chooses where the client leaves the choice.
         unique_ids: for messages whose producer gave none.
         broker_host: the host that clients are told to dial, for remarks.
@@ -104,6 +105,7 @@ class Replica:
         self.topics: dict[str, TopicView] = {}
         self.groups: dict[str, GroupView] = {}
         self.members: dict[str, MembersView] = {}
+        self.filters: dict[str, dict[str, FilterUpdate]] = {}
         self.unique_ids = UniqueIds(source)
         self.broker_host = split_address(config.effective_advertised_address())[0]
         self.delay_level_count = len(config.delay_levels_ms)
@@ -130,6 +132,12 @@ class Replica:
                     by_topic = {each.topic: each for each in subscriptions}
                     self.members[name] = MembersView(model, consume_type, by_topic)
 
+            case FilterUpdate(topic, group_name, expression):
+                of_group = self.filters.setdefault(group_name, {})
+                of_group.pop(topic, None)
+                if expression is not None:
+                    of_group[topic] = update
+
     def queue(self, topic: str, queue_id: int) -> Queue:
         """A queue as searches want it; its slot is NONE where there is no such queue."""
         view = self.topics.get(topic)
@@ -138,12 +146,12 @@ class Replica:
         return Queue(view.slots[queue_id], (view.name_bytes, queue_id))
 
     def read(
-        self, topic: TopicView, queue_id: int, offset: int, count_max: int, tags: TagFilter
+        self, topic: TopicView, queue_id: int, offset: int, count_max: int, wanted: MessageFilter
     ) -> ReadResult:
         """The messages of one answer to a pull; see `QueueReader.read`."""
         queue = topic.name_bytes, queue_id
         return self.reader.read(
-            topic.slots[queue_id], queue, offset, count_max, self.watermarks.appended, tags
+            topic.slots[queue_id], queue, offset, count_max, self.watermarks.appended, wanted
         )
 
     def is_in_memory(self, queue: Queue, offset: int) -> bool:

@@ -65,7 +65,24 @@ class SubscriptionUpdate:
     subscriptions: tuple[SubscriptionData, ...] | None
 
 
-Update: TypeAlias = TopicUpdate | GroupUpdate | SubscriptionUpdate
+@dataclass(frozen=True, slots=True)
+class FilterUpdate:
+    """The SQL92 expression of a group for a topic.
+
+    Attributes:
+        topic: the topic.
+        group: the group.
+        expression: one that compiles; None where there is none any more.
+        version: of the subscription that brought it.
+    """
+
+    topic: str
+    group: str
+    expression: str | None
+    version: int
+
+
+Update: TypeAlias = TopicUpdate | GroupUpdate | SubscriptionUpdate | FilterUpdate
 
 
 def encode(update: Update) -> bytes:
@@ -83,6 +100,8 @@ def decode(encoded: bytes) -> Update:
     if kind == "group":
         group = None if read["config"] is None else SubscriptionGroupConfig.from_json(read["config"])
         return GroupUpdate(read["name"], read["id"], group, tuple(read["forbidden"]))
+    if kind == "filter":
+        return FilterUpdate(read["topic"], read["group"], read["expression"], read["version"])
     assert kind == "subscription", f"no update is a {kind}"
     given = read["subscriptions"]
     return SubscriptionUpdate(
@@ -120,4 +139,12 @@ def _to_object(update: Update) -> dict[str, Any]:
                 "model": model.name,
                 "type": consume_type.name,
                 "subscriptions": given,
+            }
+        case FilterUpdate(topic, group, expression, version):
+            return {
+                "update": "filter",
+                "topic": topic,
+                "group": group,
+                "expression": expression,
+                "version": version,
             }

@@ -165,6 +165,7 @@ def read(at_desk: int, slot: int, offset: int, count_max: int, tags: int, tag_co
             tag_count,
             0,
             0,
+            0,
         )
         return _gather(block, load_native_i64(at_desk + desk.LOG_FILES), asked)
     return True

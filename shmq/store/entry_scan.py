@@ -7,14 +7,15 @@ Which messages go into one answer follows RocketMQ:
   is taken for being on disk, and less of it is read at a time;
 - no more than `filter_bytes` of entries are looked at, matching or not.
 
-Entries that stand for no message, and those whose record is gone, are passed over. Records are not looked at.
+Entries that stand for no message, and those whose record is gone, are passed over. Records are not looked at: who filters
+by their properties says of each entry beforehand whether it is wanted (`property_match.py`).
 """
 
 import os
 from typing import Final, NamedTuple
 
 from shmq.jit import entry, kernel
-from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native_i64
+from shmq.memory.endian import load_i32, load_i64, load_native_i64, load_u8, store_native_i64
 from shmq.store.position import NONE
 from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
 
@@ -75,6 +76,7 @@ class Scan(NamedTuple):
         tag_count: how many they are.
         gone: the starts of log files that are gone.
         gone_count: how many they are.
+        picked: where a byte for each entry says whether it matches, if it has the right tag; 0: all do.
     """
 
     entries: int
@@ -88,12 +90,13 @@ class Scan(NamedTuple):
     tag_count: int
     gone: int
     gone_count: int
+    picked: int
 
 
 @entry
 def scan(asked: Scan, note: int) -> int:
     """Gather runs of messages for one answer into the note; return how many runs."""
-    entry_max = min(asked.entry_count, -(-max(asked.limits.filter_bytes, asked.count_max * SIZE) // SIZE))
+    entry_max = min(asked.entry_count, entries_looked_at(asked.limits.filter_bytes, asked.count_max))
     runs = 0
     count = 0
     size_bytes = 0
@@ -108,7 +111,7 @@ def scan(asked: Scan, note: int) -> int:
                 break
             if _is_gone(asked, position, size):
                 miss = REMOVED
-            elif not _matches(asked, entry):
+            elif not _matches(asked, entry) or (asked.picked != 0 and load_u8(asked.picked + index) == 0):
                 miss = FILTERED
             else:
                 run = note + RUNS + (runs - 1) * RUN_BYTES
@@ -126,6 +129,12 @@ def scan(asked: Scan, note: int) -> int:
     store_native_i64(note + BYTES, size_bytes)
     store_native_i64(note + MISS, miss)
     return runs
+
+
+@entry
+def entries_looked_at(filter_bytes: int, count_max: int) -> int:
+    """How many entries one read looks at, at most."""
+    return -(-max(filter_bytes, count_max * SIZE) // SIZE)
 
 
 @kernel

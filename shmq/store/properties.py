@@ -102,7 +102,7 @@ def find_texts(properties: int, size_bytes: int, readable_bytes: int) -> Texts:
     tags_bytes = keys_bytes = unique_bytes = 0
     pair = 0
     while pair < size_bytes:
-        pair_end = _pair_end(properties, pair, size_bytes, readable_bytes)
+        pair_end = end_of_pair(properties, pair, size_bytes, readable_bytes)
         begin = properties + pair
         if pair_end > pair + _SHORT_BYTES:
             word = load_native_i32(begin)
@@ -136,7 +136,7 @@ def split(properties: int, size_bytes: int, readable_bytes: int, pairs: int) -> 
     count = 0
     at = 0
     while at < size_bytes:
-        pair_end = _pair_end(properties, at, size_bytes, readable_bytes)
+        pair_end = end_of_pair(properties, at, size_bytes, readable_bytes)
         name_end = at
         while name_end < pair_end and load_u8(properties + name_end) != NAME_END:
             name_end += 1
@@ -191,7 +191,7 @@ def copy_text(target: int, text: int, size_bytes: int) -> int:
 
 
 @kernel
-def _pair_end(properties: int, at: int, size_bytes: int, readable_bytes: int) -> int:
+def end_of_pair(properties: int, at: int, size_bytes: int, readable_bytes: int) -> int:
     """Where the pair that begins here ends: before its VALUE_END, or with the properties."""
     while at < size_bytes and at + LANES <= readable_bytes:
         ends = bytes_up_to(properties + at, VALUE_END) & ~bytes_up_to(properties + at, NAME_END)

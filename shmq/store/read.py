@@ -1,8 +1,9 @@
 """Read a queue: the slices of the log that answer a pull.
 
 A network worker reads through mappings of its own, up to the queue's published `max`, and hands out slices of the
-log, so no message is copied or looked at. One read stays within one queue file, as in RocketMQ. A queue file opened
-once is kept; the one used longest ago makes room. Nothing here is written, so a crash leaves nothing.
+log, so no message is copied; one is looked at only where a filter of properties is to be asked. One read stays within
+one queue file, as in RocketMQ. A queue file opened once is kept; the one used longest ago makes room. Nothing here is
+written, so a crash leaves nothing.
 """
 
 import mmap
@@ -29,11 +30,13 @@ from shmq.store.entry_scan import (
     RUNS,
     ReadLimits,
     Scan,
+    entries_looked_at,
     scan,
 )
 from shmq.store.log import LogReader
 from shmq.store.mapping_table import MappingTable
 from shmq.store.position import NONE
+from shmq.store.property_match import ENTRIES_MAX, Picker, PropertyFilter
 from shmq.store.queue_directory import queue_path
 from shmq.store.queue_entry import SIZE
 from shmq.store.queue_files import default_windows_max
@@ -120,6 +123,7 @@ class QueueReader:
         runs_max = max(limits.near_count, limits.far_count, 1)
         self._note: Words = np.zeros((RUNS + RUN_BYTES * runs_max) // 8, dtype=np.int64)
         self._note_address = address_of(self._note)
+        self._picker = Picker()
 
     def bounds(self, slot: int) -> tuple[int, int]:
         """The queue's min and max offset; (0, 0) of a queue that is not there."""
@@ -134,7 +138,7 @@ class QueueReader:
         offset: int,
         count_max: int,
         log_end: int,
-        tag_hashes: frozenset[int] | None,
+        wanted: frozenset[int] | PropertyFilter | None,
     ) -> ReadResult:
         """The messages of one answer.
 
@@ -144,7 +148,8 @@ class QueueReader:
             offset: the queue offset to begin at.
             count_max: how many messages at most.
             log_end: the end of the log, to tell near messages from far.
-            tag_hashes: Java hashes of the tags wanted, as signed 32-bit numbers; None for all messages.
+            wanted: Java hashes of the tags wanted, as signed 32-bit numbers, or a filter of properties; None for all
+                messages.
         """
         min_offset, max_offset = self.bounds(slot)
         refused = _refusal(slot, offset, min_offset, max_offset)
@@ -154,7 +159,7 @@ class QueueReader:
         if entries == NONE:
             next_offset = offset + self.file_entries - offset % self.file_entries
             return ReadResult(ReadStatus.OFFSET_FOUND_NULL, next_offset, min_offset, max_offset)
-        tags = _ALL_TAGS if tag_hashes is None else _sorted_tags(tag_hashes)
+        tags = _sorted_tags(wanted) if isinstance(wanted, frozenset) else _ALL_TAGS
         scanned = Scan(
             entries=entries,
             offset=offset,
@@ -163,12 +168,15 @@ class QueueReader:
             log_end=log_end,
             log_file_bytes=self.log.file_bytes,
             limits=self.limits,
-            tags=NONE if tag_hashes is None else address_of(tags),
+            tags=address_of(tags) if isinstance(wanted, frozenset) else NONE,
             tag_count=len(tags),
             gone=0,
             gone_count=0,
+            picked=0,
         )
-        return self._gather(scanned, min_offset, max_offset)
+        if wanted is None or isinstance(wanted, frozenset):
+            return self._gather(scanned, min_offset, max_offset, [])
+        return self._read_picked(scanned, wanted, min_offset, max_offset)
 
     def entries_at(self, slot: int, queue: tuple[bytes, int], offset: int) -> int:
         """Where the entry of a queue offset is mapped, or NONE; for use before the next call."""
@@ -202,9 +210,26 @@ class QueueReader:
             self._unmap(key)
         self.log.close()
 
-    def _gather(self, asked: Scan, min_offset: int, max_offset: int) -> ReadResult:
+    def _read_picked(
+        self, asked: Scan, wanted: PropertyFilter, min_offset: int, max_offset: int
+    ) -> ReadResult:
+        """Have the filter look at more and more entries, until the answer is full or it may look at no more."""
+        looked_at = entries_looked_at(self.limits.filter_bytes, asked.count_max)
+        entry_max = min(asked.entry_count, looked_at, ENTRIES_MAX)
+        enough = min(asked.count_max, self.limits.near_count)
+        gone: set[int] = set()
+        end, step = 0, max(enough, 1)
+        while True:
+            part = range(end, min(end + step, entry_max))
+            gone |= self._picker.pick(wanted, asked.entries, part, self.log)
+            end, step = part.stop, 2 * step
+            picked = asked._replace(entry_count=end, picked=self._picker.address)
+            result = self._gather(picked, min_offset, max_offset, sorted(gone))
+            if end == entry_max or result.count >= enough or result.next_offset < asked.offset + end:
+                return result
+
+    def _gather(self, asked: Scan, min_offset: int, max_offset: int, gone: list[int]) -> ReadResult:
         """Scan, and fetch what was found; once more for each log file that turns out to be gone."""
-        gone: list[int] = []
         while True:
             if gone:
                 known_gone = np.array(gone, dtype=np.int64)

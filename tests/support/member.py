@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from shmq.wire.bodies import ConsumerList, LockBatchRequest, LockBatchResponse, MessageQueue
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command
-from shmq.wire.heartbeat_bodies import ConsumerData, HeartbeatData, SubscriptionData
+from shmq.wire.heartbeat_bodies import EXPRESSION_TAG, ConsumerData, HeartbeatData, SubscriptionData
 from tests.support.remote import TIMEOUT_S, Remote, pull_request
 
 
@@ -22,9 +22,13 @@ class Member(Remote):
         port: int = self.socket.getsockname()[1]
         return port
 
-    def join(self, group: str, topic: str, expression: str = "*", version: int = 1) -> Command:
+    def join(
+        self, group: str, topic: str, expression: str = "*", version: int = 1, *, kind: str = EXPRESSION_TAG
+    ) -> Command:
         """HEART_BEAT of a client with one group that subscribes to one topic."""
         subscription = SubscriptionData.from_tags(topic, expression, version)
+        if kind != EXPRESSION_TAG:
+            subscription = SubscriptionData(topic, expression, version=version, expression_type=kind)
         beat = HeartbeatData(self.client_id, consumers=(ConsumerData(group, subscriptions=(subscription,)),))
         return self.call(Command(RequestCode.HEART_BEAT, body=beat.to_bytes()))
 

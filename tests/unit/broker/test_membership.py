@@ -209,3 +209,27 @@ def test_a_subscription_in_sql_is_refused(broker):
         ResponseCode.SYSTEM_ERROR,
         "The broker does not support consumer to filter message by SQL92",
     )
+
+
+@pytest.fixture
+def filtering(tmp_path):
+    return SmallMetadata(tmp_path, property_filter_enable=True)
+
+
+def check(broker, expression, kind="SQL92"):
+    body = CheckClientRequest("x", "g", SubscriptionData("T", expression, expression_type=kind)).to_bytes()
+    return broker.call(handle_check_client, RequestCode.CHECK_CLIENT_CONFIG, {}, body)
+
+
+def test_a_subscription_in_sql_is_accepted_where_it_is_enabled(filtering):
+    assert check(filtering, "a > 5").command.code == 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind", "remark"),
+    [("a >", "SQL92", "Invalid MessageSelector. "), ("a > 5", "XPATH", "no expression is of the type XPATH")],
+)
+def test_a_wrong_one_is_refused(filtering, expression, kind, remark):
+    with pytest.raises(RequestError) as refused:
+        check(filtering, expression, kind)
+    assert (refused.value.code, refused.value.remark) == (ResponseCode.SUBSCRIPTION_PARSE_FAILED, remark)

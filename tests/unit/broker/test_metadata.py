@@ -53,6 +53,7 @@ def test_documents_have_the_names_of_rocketmq_but_for_one_that_it_lacks():
         "consumerOffset.json",
         "delayOffset.json",
         "transactions.json",
+        "consumerFilter.json",
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from shmq.broker.outcome import Park, Reply
 from shmq.broker.pulling import handle_pull
-from shmq.broker.updates import GroupUpdate
+from shmq.broker.updates import FilterUpdate, GroupUpdate
 from shmq.errors import RequestError
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.heartbeat_bodies import MessageModel, SubscriptionData
@@ -184,6 +184,7 @@ class TestRefusals:
         fields = {"sysFlag": SUBSCRIPTION, "expressionType": "SQL92", "subscription": "a > 5"}
         assert refusal(broker, **fields)[0] == ResponseCode.SYSTEM_ERROR
         broker.subscribe("G", SubscriptionData("T", "a > 5", version=5, expression_type="SQL92"))
+        broker.replica.apply(FilterUpdate("T", "G", "a > 5", 5))
         with pytest.raises(RequestError, match="does not support consumer to filter message by SQL92"):
             pull(broker)
 
@@ -354,3 +355,115 @@ class TestWaiting:
     @pytest.mark.parametrize(("given", "deadline_ms"), [(-1, NOW_MS), (2**62, NOW_MS + 86_400_000)])
     def test_an_absurd_wait_is_bounded(self, broker, given, deadline_ms):
         assert pull(broker, 0, sysFlag=SUSPEND, suspendTimeoutMillis=given).deadline_ms == deadline_ms
+
+
+class TestSql:
+    """Subscriptions with an expression of properties."""
+
+    @pytest.fixture
+    def broker(self, tmp_path):
+        return self.made(tmp_path)
+
+    @staticmethod
+    def made(path, **settings):
+        made = SmallBroker(path, property_filter_enable=True, **settings)
+        made.add_topic("T")
+        made.add_topic("%RETRY%G")
+        made.add_group("G")
+        made.subscribe("G", sql("a > 5"), sql("b = 'x'", "%RETRY%G"))
+        made.replica.apply(FilterUpdate("T", "G", "a > 5", 5))
+        made.replica.apply(FilterUpdate("%RETRY%G", "G", "b = 'x'", 5))
+        return made
+
+    @staticmethod
+    def fill(broker, *values, topic="T", **more):
+        for value in values:
+            text = "".join(f"{name}\x01{text}\x02" for name, text in {"a": value, **more}.items())
+            broker.append(topic, properties=text.encode(), body=str(value).encode())
+
+    def test_the_groups_expression_counts(self, broker):
+        self.fill(broker, 4, 6, "x", 5, 77)
+        assert bodies(pull(broker)) == [b"6", b"77"]
+
+    def test_the_requests_own_goes_first(self, broker):
+        self.fill(broker, 4, 6)
+        asked = {"sysFlag": SUBSCRIPTION, "expressionType": "SQL92", "subscription": "a < 5"}
+        assert bodies(pull(broker, **asked)) == [b"4"]
+
+    def test_what_does_not_match_is_passed_over(self, broker):
+        self.fill(broker, 1, 2, 3)
+        assert bounds(pull(broker)) == (ResponseCode.PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", 3, 0, 3)
+
+    def test_a_pull_waits_for_a_message_that_matches(self, broker):
+        park = pull(broker, sysFlag=SUSPEND)
+        assert isinstance(park, Park)
+        self.fill(broker, 1, 2)
+        park = park.again(NOW_MS, False)
+        assert isinstance(park, Park)
+        assert park.past_offset == 2
+        self.fill(broker, 9)
+        assert bodies(park.again(NOW_MS, False)) == [b"9"]
+
+    def test_when_its_time_is_over_it_is_told_how_far_it_got(self, broker):
+        park = pull(broker, sysFlag=SUSPEND)
+        self.fill(broker, 1, 2)
+        assert bounds(park.again(NOW_MS, True))[:3] == (
+            ResponseCode.PULL_RETRY_IMMEDIATELY,
+            "NO_MATCHED_MESSAGE",
+            2,
+        )
+
+    def test_what_was_looked_at_counts_for_its_expression_only(self, broker):
+        park = pull(broker, sysFlag=SUSPEND)
+        self.fill(broker, 1, 2)
+        park = park.again(NOW_MS, False)
+        broker.replica.apply(FilterUpdate("T", "G", "a = 1", 5))
+        self.fill(broker, 3)
+        assert bodies(park.again(NOW_MS, False)) == [b"1"]
+
+    def test_without_a_registered_expression_there_is_none(self, broker):
+        broker.replica.apply(FilterUpdate("T", "G", None, 5))
+        with pytest.raises(RequestError) as caught:
+            pull(broker)
+        assert (caught.value.code, caught.value.remark) == (
+            ResponseCode.FILTER_DATA_NOT_EXIST,
+            "The broker's consumer filter data is not exist!Your expression may be wrong!",
+        )
+
+    def test_an_older_expression_is_not_the_latest(self, broker):
+        broker.replica.apply(FilterUpdate("T", "G", "a > 5", 4))
+        with pytest.raises(RequestError) as caught:
+            pull(broker)
+        assert (caught.value.code, caught.value.remark) == (
+            ResponseCode.FILTER_DATA_NOT_LATEST,
+            "the consumer's consumer filter data not latest",
+        )
+        assert replied(pull(broker, subVersion=4)).code == ResponseCode.PULL_NOT_FOUND
+
+    @pytest.mark.parametrize("expression", ["a >", "5", "a = NULL", ""])
+    def test_a_wrong_expression_of_a_request_is_refused(self, broker, expression):
+        asked = {"sysFlag": SUBSCRIPTION, "expressionType": "SQL92", "subscription": expression}
+        assert refusal(broker, **asked)[0] == ResponseCode.SUBSCRIPTION_PARSE_FAILED
+
+    def test_a_class_filter_lets_everything_pass(self, broker):
+        broker.subscribe("G", replace(sql("a > 5"), class_filter=True))
+        self.fill(broker, 1, 9)
+        assert bodies(pull(broker)) == [b"1", b"9"]
+
+    def test_retries_are_filtered_by_their_own_expression(self, broker):
+        self.fill(broker, 1, 9, topic="%RETRY%G", b="x", RETRY_TOPIC="T")
+        assert bodies(pull(broker, topic="%RETRY%G")) == [b"1", b"9"]
+
+    @pytest.mark.parametrize(
+        "asked", [{}, {"sysFlag": SUBSCRIPTION, "expressionType": "SQL92", "subscription": "z = 1"}]
+    )
+    def test_retries_may_be_filtered_by_that_of_their_topic(self, tmp_path, asked):
+        broker = self.made(tmp_path, filter_support_retry=True)
+        self.fill(broker, 1, 9, topic="%RETRY%G", RETRY_TOPIC="T")
+        self.fill(broker, 2, topic="%RETRY%G", RETRY_TOPIC="another")
+        self.fill(broker, 3, topic="%RETRY%G")
+        assert bodies(pull(broker, topic="%RETRY%G", **asked)) == [b"9", b"2", b"3"]
+
+
+def sql(expression, topic="T", version=5):
+    return SubscriptionData(topic, expression, version=version, expression_type="SQL92")

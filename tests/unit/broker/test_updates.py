@@ -16,7 +16,7 @@ from shmq.broker.questions import (
     ask_topic,
     parse_question,
 )
-from shmq.broker.updates import GroupUpdate, SubscriptionUpdate, TopicUpdate, decode, encode
+from shmq.broker.updates import FilterUpdate, GroupUpdate, SubscriptionUpdate, TopicUpdate, decode, encode
 from shmq.wire.heartbeat_bodies import ConsumeType, MessageModel, SubscriptionData
 from shmq.wire.topic_bodies import SubscriptionGroupConfig, TopicConfig
 
@@ -39,6 +39,8 @@ GROUP = SubscriptionGroupConfig("g", retry_queue_count=3, retry_policy={"type": 
             (SubscriptionData.from_tags("T", "a || b", 5), SubscriptionData("U", version=-1)),
         ),
         SubscriptionUpdate("g", MessageModel.CLUSTERING, ConsumeType.CONSUME_POP, ()),
+        FilterUpdate("T", "g", "a > 5 AND b = 'ä'", 7),
+        FilterUpdate("T", "g", None, 7),
         SubscriptionUpdate("g", MessageModel.CLUSTERING, ConsumeType.CONSUME_PASSIVELY, None),
     ],
 )

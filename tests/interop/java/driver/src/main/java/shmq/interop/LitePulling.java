@@ -34,7 +34,7 @@ final class LitePulling {
             consumer.start();
             consumer.assign(consumer.fetchMessageQueues(topic)); // a new group's begin at their first message
         } else {
-            consumer.subscribe(topic, options.text("expression", "*"));
+            consumer.subscribe(topic, Selection.of(options));
             consumer.start();
         }
         report.event("ready", Map.of());

@@ -51,7 +51,7 @@ final class PushConsuming {
         consumer.setConsumeThreadMin(THREADS);
         consumer.setConsumeThreadMax(THREADS);
         consumer.setAwaitTerminationMillisWhenShutdown(AWAIT_HANDLED_MS);
-        consumer.subscribe(options.text("topic"), options.text("expression", "*"));
+        consumer.subscribe(options.text("topic"), Selection.of(options));
         if (options.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
                 messages.forEach(tally::accept);
