@@ -31,7 +31,7 @@ from shmq.memory.endian import load_i32, load_i64, load_native_i64, store_native
 from shmq.memory.layout import LINE_BYTES, layout
 from shmq.store import record
 from shmq.store.position import NONE
-from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
+from shmq.store.queue_entry import EXTENSION_MAX, POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
 
 ROW: Final = layout(
     64,
@@ -149,10 +149,10 @@ def _make_row(row: int, message: int, position: int, size: int, tag_hash: int) -
 
 @kernel
 def _is_wanted(part: Part, message: int, tag_hash: int) -> bool:
-    """Whether a record's tags are among those asked for: by hash, then by text."""
+    """Whether a record's tags are among those asked for: by hash, where the entry has one, then by text."""
     for index in range(part.tag_count):
         tag = part.tags + 8 * TAG_WORDS * index
-        if load_native_i64(tag) == tag_hash:
+        if load_native_i64(tag) == tag_hash or tag_hash <= EXTENSION_MAX:
             value, value_bytes = record.property_at(message, address_of(_TAGS), 4)
             text_bytes = load_native_i64(tag + 16)
             is_long_as = value != NONE and value_bytes == text_bytes

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from shmq.jit import entry, kernel
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, load_u8, store_native_i64
 from shmq.store.position import NONE
-from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
+from shmq.store.queue_entry import EXTENSION_MAX, POSITION, RECORD_SIZE, SIZE, TAG_HASH, is_message
 
 ANSWER_BYTES_MAX: Final = 128 << 20
 """RocketMQ's bound on one answer."""
@@ -162,8 +162,11 @@ def _is_gone(asked: Scan, position: int, size: int) -> bool:
 
 @kernel
 def _matches(asked: Scan, entry: int) -> bool:
-    """Whether the low 32 bits of the entry's tag hash are among those asked for."""
-    if asked.tags == NONE:
+    """Whether the low 32 bits of the entry's tag hash are among those asked for, or are no hash.
+
+    The hash of an extended entry is in a file that we do not read: its client compares the tags.
+    """
+    if asked.tags == NONE or load_i64(entry + TAG_HASH) <= EXTENSION_MAX:
         return True
     wanted = load_i32(entry + TAG_HASH + 4)
     low = 0

@@ -181,6 +181,18 @@ def test_a_negative_tag_hash_matches(store):
     assert store.read(tags=frozenset({-1077334854})).count == 1
 
 
+def test_an_extended_entry_has_no_hash_and_passes(store):
+    """RocketMQ keeps its hash in a file that we do not read; the client compares the tags."""
+    fill(store, 3, tag="TagA")
+    path = next((store.consumequeue / "T" / "0").iterdir())
+    with path.open("r+b") as file:
+        file.seek(20 + 12)
+        file.write((-(1 << 63) + 48).to_bytes(8, "big", signed=True))
+    assert store.read(tags=frozenset({TAG_B})).count == 1
+    assert store.last_content == store.bytes_of(1)
+    assert store.read(tags=frozenset({TAG_A})).count == 3
+
+
 def test_where_no_tag_matches_the_next_read_goes_on_behind(store):
     fill(store, 5, tag="TagA")
     result = store.read(tags=frozenset({TAG_B}))
