@@ -66,7 +66,7 @@ answered in its own.
   refuses what is decided.
 - SQL92 filters (`enablePropertyFilter`) understand what RocketMQ's own parser and evaluation do, held to them by thousands
   of recorded answers. A pull that brings an expression of its own that makes no sense is refused with
-  SUBSCRIPTION_PARSE_FAILED; Java then lets every message pass. Refused besides: an expression of more than 65,536
+  SUBSCRIPTION_PARSE_FAILED; Java then lets every message pass. Why an expression is refused is said in our words. Refused besides: an expression of more than 65,536
   characters, of more than 256 properties, or that nests deeper than 200 levels (words joined by AND or OR are one). A
   read looks at no more than 4,096 messages, whatever a client asks for.
 - A client is listed once in its group, even while an old connection of its own is still open.

@@ -107,7 +107,7 @@ def test_a_registered_expression_filters_what_is_pulled(broker: ShmqBroker) -> N
         checked = member.call(Command(RequestCode.CHECK_CLIENT_CONFIG, body=body))
         assert (checked.code, checked.remark) == (
             ResponseCode.SUBSCRIPTION_PARSE_FAILED,
-            "Invalid MessageSelector. ",
+            "Invalid MessageSelector: it ends, or goes on, where something else is wanted",
         )
         member.join("registered-g", "registered", "seq < 5", version=3, kind="SQL92")
 

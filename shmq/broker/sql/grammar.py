@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import LarkError, UnexpectedToken
+from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedToken
 
 from shmq.broker.sql import tree
 from shmq.broker.sql.tree import Node, SqlError
@@ -91,8 +91,10 @@ def parse(expression: str) -> Node:
         raise SqlError(f"the expression has more than {EXPRESSION_CHARACTERS_MAX} characters")
     try:
         return tree.condition(_parse(expression))
+    except UnexpectedCharacters as error:
+        raise SqlError(f"no word begins with {error.char!r}, at character {error.pos_in_stream}") from error
     except LarkError as error:
-        raise SqlError(str(error)) from error
+        raise SqlError("it ends, or goes on, where something else is wanted") from error
 
 
 def _parse(expression: str) -> Any:

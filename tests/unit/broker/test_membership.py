@@ -227,7 +227,12 @@ def test_a_subscription_in_sql_is_accepted_where_it_is_enabled(filtering):
 
 @pytest.mark.parametrize(
     ("expression", "kind", "remark"),
-    [("a >", "SQL92", "Invalid MessageSelector. "), ("a > 5", "XPATH", "no expression is of the type XPATH")],
+    [
+        ("a >", "SQL92", "Invalid MessageSelector: it ends, or goes on, where something else is wanted"),
+        ("a > #", "SQL92", "Invalid MessageSelector: no word begins with '#', at character 4"),
+        ("a = NULL", "SQL92", "Invalid MessageSelector: NULL cannot be compared"),
+        ("a > 5", "XPATH", "no expression is of the type XPATH"),
+    ],
 )
 def test_a_wrong_one_is_refused(filtering, expression, kind, remark):
     with pytest.raises(RequestError) as refused:
