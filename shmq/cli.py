@@ -96,6 +96,44 @@ def namesrv(*, listen: str, kv_path: str) -> None:
     _exit_with(lambda: _serve_names(listen, kv_path))
 
 
+@click.command()
+@click.option("--broker", metavar="HOST:PORT", required=True, help="The broker whose messages are filtered.")
+@click.option(
+    "--listen", metavar="HOST:PORT", default="127.0.0.1:0", show_default=True, help="Address for consumers."
+)
+@click.option(
+    "--advertised", metavar="HOST:PORT", default="", help="What consumers are told to dial, if another."
+)
+@click.option("--memory-mib", default=256, show_default=True, help="Memory of each filter.")
+@click.option("--message-ms", default=100, show_default=True, help="Time of a filter for each message.")
+@click.option(
+    "--fuel", default=100_000_000, show_default=True, help="Instructions of WebAssembly for each message."
+)
+@_VERSION
+def filter_server(
+    *, broker: str, listen: str, advertised: str, memory_mib: int, message_ms: int, fuel: int
+) -> None:
+    """Run a filter server for one broker: consumers upload filters and pull through them (docs/class-filters.md)."""
+    _exit_with(lambda: _serve_filters(broker, listen, advertised, (memory_mib, message_ms, fuel)))
+
+
+def _serve_filters(broker: str, listen: str, advertised: str, limits: tuple[int, int, int]) -> int:
+    for option, address in (("--broker", broker), ("--listen", listen), ("--advertised", advertised)):
+        try:
+            if address:
+                split_address(address)
+        except ValueError as error:
+            raise ConfigError(f"command line: {option} {address}: must be HOST:PORT: {error}") from error
+    if min(limits) < 1:
+        raise ConfigError("command line: --memory-mib, --message-ms and --fuel must be positive")
+
+    from shmq.workers import filter_server as role  # noqa: PLC0415  (brings in the workers)
+    from shmq.workers.jail import JailLimits  # noqa: PLC0415
+
+    memory_mib, message_ms, fuel = limits
+    return role.serve(listen, advertised, broker, JailLimits(memory_mib << 20, message_ms, fuel))
+
+
 def _supervise(loaded: Loaded, *, print_config: bool, clean: bool) -> int:
     if print_config or clean:
         _tell(loaded)

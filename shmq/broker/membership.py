@@ -14,7 +14,7 @@ from shmq.broker.names import retry_topic
 from shmq.broker.outcome import Channel, Outcome, Peer, Reply
 from shmq.broker.sql.compiling import compile_sql
 from shmq.broker.sql.tree import SqlError
-from shmq.config.addresses import join_address
+from shmq.config.addresses import join_address, split_address
 from shmq.errors import RequestError
 from shmq.wire.bodies import ConsumerList, LockBatchRequest, LockBatchResponse
 from shmq.wire.codes import ResponseCode
@@ -22,6 +22,8 @@ from shmq.wire.command import Command
 from shmq.wire.consume_headers import (
     GetConsumerListHeader,
     HeartbeatResponseHeader,
+    RegisterFilterServerHeader,
+    RegisterFilterServerResponseHeader,
     UnregisterClientHeader,
 )
 from shmq.wire.fields import read_header, write_header
@@ -29,7 +31,6 @@ from shmq.wire.flags import TOPIC_UNIT_SUB
 from shmq.wire.heartbeat_bodies import EXPRESSION_SQL92, CheckClientRequest, ConsumerData, HeartbeatData
 from shmq.wire.topic_bodies import TopicConfig
 
-_UNREADABLE: Final = "Invalid MessageSelector. "  # RocketMQ's words, down to the blank
 _FINGERPRINT_ABSENT: Final = 0  # from clients that always say everything
 
 
@@ -89,6 +90,26 @@ def handle_unlock(state: Metadata, request: Command, _channel: Channel, _peer: P
     return Reply(request.reply())
 
 
+def handle_register_filter_server(
+    state: Metadata, request: Command, channel: Channel, _peer: Peer, now_ms: int
+) -> Outcome:
+    """301: a filter server says that it is there, and its routes will say so too; repeated as a heartbeat."""
+    address = read_header(RegisterFilterServerHeader, request.fields).address
+    known = {*state.filter_servers.addresses, address}
+    if len(known) > state.settings.filter_servers_max:
+        remark = f"this broker takes {state.settings.filter_servers_max} filter servers (filter_servers_max)"
+        raise RequestError(ResponseCode.SYSTEM_ERROR, remark)
+    try:
+        split_address(address)
+    except ValueError as error:
+        raise RequestError(ResponseCode.INVALID_PARAMETER, f"filterServerAddr {address}: {error}") from error
+    state.filter_servers.hear(channel, address, now_ms)
+    header = RegisterFilterServerResponseHeader(
+        broker_name=state.settings.broker_name, broker_id=state.settings.broker_id
+    )
+    return Reply(request.reply(fields=write_header(header)))
+
+
 def handle_check_client(
     state: Metadata, request: Command, _channel: Channel, _peer: Peer, _now_ms: int
 ) -> Outcome:
@@ -105,7 +126,8 @@ def handle_check_client(
     try:
         compile_sql(subscription.expression)
     except SqlError as error:
-        raise RequestError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, _UNREADABLE) from error
+        remark = f"Invalid MessageSelector: {error}"
+        raise RequestError(ResponseCode.SUBSCRIPTION_PARSE_FAILED, remark) from error
     return Reply(request.reply())
 
 

@@ -6,12 +6,13 @@ anew from the documents and from the tables in shared memory; who is connected c
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from shmq.broker.clients import Clients
 from shmq.broker.delays import Delays, Reader
 from shmq.broker.effects import DocumentName, Effect
+from shmq.broker.filter_servers import FilterServers
 from shmq.broker.filter_table import FilterTable
 from shmq.broker.groups import Groups
 from shmq.broker.locks import QueueLocks
@@ -23,6 +24,7 @@ from shmq.broker.names import (
     topic_problem,
 )
 from shmq.broker.offsets import Offsets, Tables
+from shmq.broker.outcome import Channel
 from shmq.broker.topics import Topics
 from shmq.broker.transaction_rounds import Rounds
 from shmq.broker.transactions import Places, Transactions
@@ -30,6 +32,7 @@ from shmq.broker.updates import Update
 from shmq.config.settings import Config
 from shmq.errors import RequestError, StoreError
 from shmq.store.position import NONE
+from shmq.wire.bodies import DataVersion
 from shmq.wire.topic_bodies import TopicConfig
 
 _QUEUE_ID_MAX: Final = 0xFFFF
@@ -51,6 +54,7 @@ class Metadata:
         offsets: the committed offsets.
         clients: who is online.
         filters: the SQL92 expressions of consumer groups.
+        filter_servers: those that have registered.
         locks: of queues.
         delays: the messages that wait.
         log_end: tells a position that no record which is submitted from then on lies below.
@@ -83,6 +87,7 @@ class Metadata:
         self.offsets = Offsets(tables, now_ms)
         self.clients = Clients(self.effects)
         self.filters = FilterTable(settings, self.effects)
+        self.filter_servers = FilterServers(self.effects)
         self.locks = QueueLocks()
         self.topics.load(documents.get(DocumentName.TOPICS))
         self.groups.load(documents.get(DocumentName.GROUPS))
@@ -136,6 +141,7 @@ class Metadata:
         """Forget clients and locks that were not heard of for too long."""
         self.clients.expire(now_ms - self.settings.channel_expiry_ms)
         self.filters.expire(self.clients.consumers, now_ms)
+        self.filter_servers.expire(now_ms)
         self.locks.expire(now_ms)
 
     def _log_end(self) -> int:
@@ -149,6 +155,19 @@ class Metadata:
             except RequestError:
                 return NONE  # the tables are full
         return self.find_slot(CHECKED_TOO_OFTEN_TOPIC, 0)
+    def close(self, channel: Channel) -> None:
+        """Note that a connection is closed."""
+        self.clients.close(channel)
+        self.filter_servers.close(channel)
+
+    def close_worker(self, worker: int, epoch: int) -> None:
+        """Note that a network worker has begun a new life: the connections of its earlier ones are closed."""
+        self.clients.close_worker(worker, epoch)
+        self.filter_servers.close_worker(worker, epoch)
+
+    def announce(self, names: Iterable[str] | None) -> tuple[list[TopicConfig], DataVersion, tuple[str, ...]]:
+        """Return what name servers are told: topics, all where names is None; their version; the filter servers."""
+        return *self.topics.select(names), self.filter_servers.addresses
 
     def find_slot(self, topic: str, queue_id: int) -> int:
         """Return the slot of a queue, made where the topic or the queue is gone; NONE where it cannot be.

@@ -74,6 +74,7 @@ _ROWS: Final = (
     Request(RequestCode.LOCK_BATCH_MQ, Plane.CONTROL, membership.handle_lock),
     Request(RequestCode.UNLOCK_BATCH_MQ, Plane.CONTROL, membership.handle_unlock),
     Request(RequestCode.CHECK_CLIENT_CONFIG, Plane.CONTROL, membership.handle_check_client),
+    Request(RequestCode.REGISTER_FILTER_SERVER, Plane.CONTROL, membership.handle_register_filter_server),
     Request(RequestCode.CONSUMER_SEND_MSG_BACK, Plane.CONTROL, send_back.handle_send_back),
     Request(RequestCode.END_TRANSACTION, Plane.CONTROL, ending_transactions.handle_end_transaction),
     Request(RequestCode.RESUME_CHECK_HALF_MESSAGE, Plane.CONTROL, ending_transactions.handle_resume_check),

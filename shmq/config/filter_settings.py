@@ -25,6 +25,13 @@ class FilterSettings:
         "the topic that it came from.",
         java="filterSupportRetry",
     )
+    filter_servers_max: int = setting(
+        0,
+        "How many filter servers (`shmq-filter-server`), on which consumers run filters of their own, may register; none by "
+        "default. Java's broker starts so many itself.",
+        java="filterServerNums",
+        allowed=between(0, 1000),
+    )
     filter_retention_ms: int = setting(
         DAY_MS,
         "How long the expression of a group without consumers is kept.",

@@ -71,7 +71,7 @@ WITHOUT_EFFECT: Final = frozenset(
     enableTransparentRetry endTransactionPoolQueueCapacity endTransactionThreadPoolNums estimateAccumulation
     fastFailIfNoBufferInStorePool fetchControllerAddrByDnsLookup
     fetchNamesrvAddrByAddressServer fetchNameSrvAddrByDnsLookup fetchNamesrvAddrInterval
-    filterServerNums flushCommitLogTimed flushConsumeQueueLeastPages
+    flushCommitLogTimed flushConsumeQueueLeastPages
     flushConsumeQueueThoroughInterval flushConsumerOffsetHistoryInterval flushLeastPagesWhenWarmMapedFile
     forceRegister forceVerifyPropCRC forwardTimeout globalColdReadThreshold haFlowControlEnable
     haHousekeepingInterval haListenPort haMasterAddress haMaxGapNotInSync haMaxTimeSlaveNotCatchup

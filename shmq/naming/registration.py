@@ -81,10 +81,15 @@ class Due(NamedTuple):
     topics: tuple[str, ...] | None
 
 
-def registration(identity: BrokerIdentity, topics: Iterable[TopicConfig], version: DataVersion) -> Command:
-    """Return the request that registers these topics: all of the broker's, or those that changed."""
+def registration(
+    identity: BrokerIdentity,
+    topics: Iterable[TopicConfig],
+    version: DataVersion,
+    filter_servers: tuple[str, ...] = (),
+) -> Command:
+    """Return the request that registers these topics, all of the broker's or those that changed, and its filter servers."""
     allowed = {topic.topic: _restrict(topic, identity.permission) for topic in topics}
-    body = RegisterBrokerBody(TopicConfigSerializeWrapper(allowed, version)).to_bytes()
+    body = RegisterBrokerBody(TopicConfigSerializeWrapper(allowed, version), filter_servers).to_bytes()
     header = RegisterBrokerHeader(
         broker_name=identity.broker_name,
         broker_address=identity.address,

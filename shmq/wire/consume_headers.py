@@ -187,6 +187,31 @@ class UnregisterClientHeader:
 
 
 @header
+class RegisterFilterServerHeader:
+    """Code 301: a filter server is there."""
+
+    address: str = text("filterServerAddr")
+
+
+@header
+class RegisterFilterServerResponseHeader:
+    """The answer to 301: whose filter server it is."""
+
+    broker_name: str = text("brokerName")
+    broker_id: int = int64("brokerId")
+
+
+@header
+class RegisterFilterClassHeader:
+    """Code 302: a consumer uploads a filter to a filter server; the body is its source."""
+
+    consumer_group: str = text("consumerGroup")
+    topic: str = text("topic")
+    class_name: str = text("className")
+    class_crc32: int = int32("classCRC")
+
+
+@header
 class HeartbeatResponseHeader:
     """The answer to 34, to be written whatever the heartbeat's version."""
 

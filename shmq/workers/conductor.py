@@ -114,7 +114,7 @@ class Conductor:
         reader = StoreReader(self._reader)
         self._state = Metadata(config, tables, self._saving.load(), reader, wall_ms())
         self._state.measure = partial(measure, memory, self._paths, reader)
-        self._registering = Registering(config, self._server, self._state.topics.select, self._log)
+        self._registering = Registering(config, self._server, self._state.announce, self._log)
         self._perform_effects()
         now_ms = wall_ms()
         self._chores = make_chores(self._state, self._appender, memory, self._paths, self._log)
@@ -254,7 +254,7 @@ class Conductor:
             case Kind.CLOSED:
                 channel = self._mail.channel(worker, letter.tag)
                 self._mail.forget(channel)
-                self._state.clients.close(channel)
+                self._state.close(channel)
                 self._perform_effects()
                 self._calls.forget(lambda called: called == channel)
             case Kind.RESPONSE:
@@ -282,7 +282,7 @@ class Conductor:
     def _welcome(self, worker: int, epoch: int) -> None:
         """Tell a new worker everything, and forget the clients of its earlier lives."""
         if epoch != self._mail.epoch(worker):
-            self._state.clients.close_worker(worker, epoch)
+            self._state.close_worker(worker, epoch)
         self._perform_effects()
         self._mail.welcome(worker, epoch, self._state.snapshot())
         self._calls.forget(lambda channel: channel.worker == worker and channel.epoch != epoch)

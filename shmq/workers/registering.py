@@ -40,16 +40,16 @@ class Registering:
         self,
         config: Config,
         watcher: Watcher,
-        topics: Callable[[Iterable[str] | None], tuple[list[TopicConfig], DataVersion]],
+        announced: Callable[[Iterable[str] | None], tuple[list[TopicConfig], DataVersion, tuple[str, ...]]],
         log: Any,
     ) -> None:
-        """Take a function that gives the topics of these names (None: all) and the tables' version."""
+        """Take a function that gives the topics of these names (None: all), the tables' version, the filter servers."""
         self.accepted = 0
         servers = [config.namesrv_listen] if config.namesrv_listens else []
         servers += [each for each in config.namesrv_addresses if each not in servers]
         self._servers = servers
         self._timeout_ms = config.register_namesrv_timeout_ms
-        self._topics = topics
+        self._announced = announced
         self._log = log
         self._identity = BrokerIdentity(
             cluster_name=config.cluster_name,
@@ -98,8 +98,7 @@ class Registering:
         self._links.close()
 
     def _register(self, due: Due, now_ms: int) -> None:
-        topics, version = self._topics(due.topics)
-        command: Command = registration(self._identity, topics, version)
+        command: Command = registration(self._identity, *self._announced(due.topics))
         if not self._links.send(due.name_server, command, due, now_ms + self._timeout_ms):
             self._announcer.failed(due, now_ms)
 
