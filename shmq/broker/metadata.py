@@ -155,6 +155,7 @@ class Metadata:
             except RequestError:
                 return NONE  # the tables are full
         return self.find_slot(CHECKED_TOO_OFTEN_TOPIC, 0)
+
     def close(self, channel: Channel) -> None:
         """Note that a connection is closed."""
         self.clients.close(channel)
