@@ -69,16 +69,23 @@ answered in its own.
   SUBSCRIPTION_PARSE_FAILED; Java then lets every message pass. Why an expression is refused is said in our words. Refused besides: an expression of more than 65,536
   characters, of more than 256 properties, or that nests deeper than 200 levels (words joined by AND or OR are one). A
   read looks at no more than 4,096 messages, whatever a client asks for.
+- A message with a moment of its own (TIMER_DELIVER_MS, TIMER_DELAY_MS, TIMER_DELAY_SEC) comes at that moment, to some
+  milliseconds; Java delivers a slot of its wheel, a second by default, when that is over. Java's broker goes on with our
+  `timerlog` and `timerwheel`, and the reverse; what Java keeps at 0 in a unit, its last 8 bytes, says here what became of
+  the message. So a delivery is not repeated after a kill, and Java repeats at most those of the slot it finds begun.
+- A delivery that fails is tried until it succeeds, as Java's with `timerEnableRetryUntilSuccess`; Java drops it after three.
+- Retention deletes no file of the log that holds a message that waits in the wheel; Java may lose it when a disk fills up.
+- A recall is refused where it was stored more than 20 ms after the slot of its message began; one that succeeded is heeded
+  even if that was in the last moment. In a batch a moment is refused with MESSAGE_ILLEGAL; Java takes it and never delivers.
 - A client is listed once in its group, even while an old connection of its own is still open.
 
 ## Not built yet
 
 | what | what happens instead |
 | --- | --- |
-| arbitrary delays (TIMER_DELAY_MS, …) | refused as by a broker without a timer wheel; the 18 delay levels work |
 | bit maps for SQL92 filters (`enableConsumeQueueExt`, `enableCalcFilterBitMap`) | expressions are evaluated when messages are pulled; colocated consumers filter by tags only |
-| class filters (a filter server) | REQUEST_CODE_NOT_SUPPORTED; what subscribes by one gets every message |
-| pop consumption, request-reply, recall | REQUEST_CODE_NOT_SUPPORTED |
+| flow control of a slot of the timer wheel (`timerCongestNumEachSlot`, without a limit by default) | no send is refused for it |
+| pop consumption, request-reply | REQUEST_CODE_NOT_SUPPORTED |
 | replication, controller, ACL, TLS | absent; a slave role is refused at the start, a TLS hello closes its connection |
 """
 

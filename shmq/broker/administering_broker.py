@@ -91,6 +91,7 @@ def handle_runtime_info(
         "brokerVersionDesc": VERSION_NAME,
         "runtime": _runtime(now_ms - state.boot_ms),
         **state.delays.describe(),
+        **state.timer_report.describe(),
         **state.measure(),
     }
     return Reply(request.reply(body=KVTable(table).to_bytes()))
@@ -113,7 +114,7 @@ def _describe(settings: Config) -> dict[str, str]:
     for declared in fields(settings):
         value = getattr(settings, declared.name)
         for key in setting_of(declared).java or (declared.name,):
-            in_seconds = key.endswith("Seconds")
+            in_seconds = key.endswith(("Seconds", "Sec"))
             described[key] = _to_text(value // _SECOND_MS if in_seconds else value)
     described["listenPort"] = str(settings.listen_port)
     described["bindAddress"] = settings.listen_host

@@ -23,6 +23,7 @@ class DocumentName(StrEnum):
     DELAY_OFFSETS = "delayOffset.json"
     TRANSACTIONS = "transactions.json"
     FILTERS = "consumerFilter.json"
+    TIMER_METRICS = "timermetrics"
 
 
 @dataclass(frozen=True, slots=True)

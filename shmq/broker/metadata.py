@@ -7,7 +7,7 @@ anew from the documents and from the tables in shared memory; who is connected c
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shmq.broker.clients import Clients
 from shmq.broker.delays import Delays, Reader
@@ -25,6 +25,7 @@ from shmq.broker.names import (
 )
 from shmq.broker.offsets import Offsets, Tables
 from shmq.broker.outcome import Channel
+from shmq.broker.timer_report import TimerReport
 from shmq.broker.topics import Topics
 from shmq.broker.transaction_rounds import Rounds
 from shmq.broker.transactions import Places, Transactions
@@ -36,6 +37,13 @@ from shmq.wire.bodies import DataVersion
 from shmq.wire.topic_bodies import TopicConfig
 
 _QUEUE_ID_MAX: Final = 0xFFFF
+
+
+class _Saved(Protocol):
+    """What a document is made of."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document's content."""
 
 
 class Metadata:
@@ -56,7 +64,8 @@ class Metadata:
         filters: the SQL92 expressions of consumer groups.
         filter_servers: those that have registered.
         locks: of queues.
-        delays: the messages that wait.
+        delays: the messages that wait for a level.
+        timer_report: what is known of those that wait for a moment of their own.
         log_end: tells a position that no record which is submitted from then on lies below.
         transactions: those that are open.
         rounds: look after transactions that are open for long.
@@ -101,6 +110,8 @@ class Metadata:
         self.transactions = Transactions(places, self.offsets, self.effects, self._log_end)
         self.transactions.load(documents.get(DocumentName.TRANSACTIONS))
         self.rounds = Rounds(self.transactions, tables.queues, self)
+        self.timer_report = TimerReport()
+        self.timer_report.load(documents.get(DocumentName.TIMER_METRICS))
 
     def drain(self) -> list[Effect]:
         """Return the effects that are still to be done, in order, and forget them."""
@@ -119,19 +130,17 @@ class Metadata:
 
     def document(self, name: DocumentName, now_ms: int) -> dict[str, Any]:
         """Return a document's content, to be written as JSON."""
-        match name:
-            case DocumentName.TOPICS:
-                return self.topics.to_json()
-            case DocumentName.GROUPS:
-                return self.groups.to_json()
-            case DocumentName.CONSUMER_OFFSETS:
-                return self.offsets.to_json(now_ms)
-            case DocumentName.DELAY_OFFSETS:
-                return self.delays.to_json()
-            case DocumentName.TRANSACTIONS:
-                return self.transactions.to_json()
-            case DocumentName.FILTERS:
-                return self.filters.to_json()
+        if name is DocumentName.CONSUMER_OFFSETS:
+            return self.offsets.to_json(now_ms)  # its version tells when offsets have moved
+        owners: dict[DocumentName, _Saved] = {
+            DocumentName.TOPICS: self.topics,
+            DocumentName.GROUPS: self.groups,
+            DocumentName.DELAY_OFFSETS: self.delays,
+            DocumentName.TRANSACTIONS: self.transactions,
+            DocumentName.FILTERS: self.filters,
+            DocumentName.TIMER_METRICS: self.timer_report,
+        }
+        return owners[name].to_json()
 
     def documents(self, now_ms: int) -> dict[DocumentName, dict[str, Any]]:
         """Return the content of every document."""

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from shmq.broker import message_properties as names
 from shmq.broker.half_messages import SPARE_BYTES
-from shmq.broker.names import RETRY_PREFIX, TIMER_TOPIC, TOPICS_CLOSED_TO_CLIENTS, topic_problem
+from shmq.broker.names import RETRY_PREFIX, TOPICS_CLOSED_TO_CLIENTS, topic_problem
 from shmq.broker.replica import Replica, TopicView
 from shmq.config.settings import RECORD_OVERHEAD_BYTES_MAX
 from shmq.errors import RequestError
@@ -45,15 +45,6 @@ def check_message(broker: Replica, topic: TopicView, sys_flag: int, properties: 
     is_long = len(topic.name_bytes) > TOPIC_BYTES_V1_MAX and not topic.name.startswith(RETRY_PREFIX)
     if is_long or sys_flag & INNER_BATCH or names.INNER_COUNT in properties:
         refuse_illegal(broker)
-
-
-def check_timer(topic: TopicView, properties: dict[str, str]) -> None:
-    """Refuse a message that asks for an arbitrary delay."""
-    if topic.name == TIMER_TOPIC or names.TIMER_OUT_MS in properties:
-        return
-    if any(name in properties for name in names.TIMER_DELAYS):
-        remark = "accurate timer message is not enabled, timerWheelEnable is false"
-        refuse(ResponseCode.SYSTEM_ERROR, remark)
 
 
 def check_sizes(broker: Replica, records: tuple[NewRecord, ...]) -> None:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 from shmq.broker import message_properties as names
+from shmq.broker import timed_sending
 from shmq.broker.half_messages import HALF_QUEUE, to_half
 from shmq.broker.message_ids import offset_id
 from shmq.broker.names import (
     HALF_TOPIC,
     RETRY_PREFIX,
     SCHEDULE_TOPIC,
+    TIMER_TOPIC,
     dlq_topic,
 )
 from shmq.broker.outcome import Answered, Append, Appended, Ask, Outcome, Peer, PutStatus, Reply
@@ -28,7 +30,6 @@ from shmq.broker.send_checks import (
     check_message,
     check_name,
     check_sizes,
-    check_timer,
     refuse,
     refuse_illegal,
     refuse_transaction,
@@ -37,7 +38,7 @@ from shmq.broker.send_checks import (
 from shmq.store import properties as property_text
 from shmq.store.record import TOPIC_BYTES_V1_MAX, NewRecord
 from shmq.wire.batch import BatchEntry, split_batch
-from shmq.wire.codes import V3_4_9, ResponseCode
+from shmq.wire.codes import V3_4_9, RequestCode, ResponseCode
 from shmq.wire.command import Command
 from shmq.wire.fields import parse_boolean, read_header, write_header
 from shmq.wire.flags import (
@@ -156,8 +157,8 @@ def _send_single(send: _Send, place: _Place, properties: dict[str, str]) -> Outc
         level = min(level, broker.delay_level_count)
         queue_id = names.to_delayed(properties, place.topic.name, place.queue_id, level)
         stored = _Place(broker.topics[SCHEDULE_TOPIC], queue_id)
-    else:
-        check_timer(place.topic, properties)
+    elif timed_sending.to_timed(broker.config, properties, place.topic.name, place.queue_id, send.now_ms):
+        stored = _Place(broker.topics[TIMER_TOPIC], 0)
     text = property_text.join(properties)
     record = _record(send, stored, sys_flag, BatchEntry(send.header.flag, send.request.body, text))
     check_sizes(send.broker, (record,))
@@ -178,7 +179,8 @@ def _send_batch(send: _Send, place: _Place) -> Outcome:
     check_message(send.broker, place.topic, sys_flag, properties)
     if _delay_level(properties) > 0 or transaction_type(sys_flag) != TRANSACTION_NONE:
         refuse_illegal(send.broker)
-    check_timer(place.topic, properties)
+    if timed_sending.is_timed(place.topic.name, properties):
+        refuse_illegal(send.broker)  # RocketMQ stores it, and can never deliver it
     if len(body) > send.broker.config.message_bytes_max:
         refuse_illegal(send.broker)
     records = tuple(_record(send, place, sys_flag, entry) for entry in split_batch(body))
@@ -260,22 +262,26 @@ def _append(
     """Commit the records; the answer names the queue that they are bound for, and offsets of where they lie."""
 
     def then(appended: Appended) -> Outcome:
-        return _answer(send, place.queue_id, properties.get(names.UNIQUE_KEY), appended)
+        return _answer(send, place.queue_id, properties, appended)
 
     slot = stored.topic.slots[stored.queue_id]
     return Append(slot, records, names.waits_for_store(properties), then)
 
 
-def _answer(send: _Send, queue_id: int, unique_key: str | None, appended: Appended) -> Reply:
+def _answer(send: _Send, queue_id: int, properties: dict[str, str], appended: Appended) -> Reply:
     code = _STORED.get(appended.status)
     if code is None:
         refuse_unstored(send.broker, appended.status)
     store_host = send.peer.advertised
+    recall_handle = None
+    if send.request.code != RequestCode.SEND_BATCH_MESSAGE:
+        recall_handle = timed_sending.recall_handle(send.broker.config.broker_name, properties)
     header = SendResponseHeader(
         message_id=",".join(offset_id(store_host, position) for position in appended.positions),
         queue_id=queue_id,
         queue_offset=appended.queue_offset,
-        transaction_id=unique_key,
+        transaction_id=properties.get(names.UNIQUE_KEY),
+        recall_handle=recall_handle,
         region_id=DEFAULT_REGION,
         trace_on=True,
     )

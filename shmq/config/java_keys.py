@@ -81,7 +81,7 @@ WITHOUT_EFFECT: Final = frozenset(
     litePullMessageEnable litePullMessageThreadPoolNums litePullThreadPoolQueueCapacity
     loadBalancePollNameServerInterval loadBalanceProcessorThreadPoolNums loadBalanceThreadPoolQueueCapacity
     lockInStrictMode logicalDiskSpaceCleanForciblyThreshold logicQueueForceSwapMapInterval
-    logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum mappedFileSizeConsumeQueueExt mappedFileSizeTimerLog
+    logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum mappedFileSizeConsumeQueueExt
     mappedFileSwapEnable mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum
     maxChecksumRange maxCommitJitter maxConsumeQueueScan maxDelayTime
     maxHaTransferByteInSecond maxLmqConsumeQueueNum maxMsgsNumBatch maxOffsetMapSize maxPopPollingSize
@@ -103,7 +103,7 @@ WITHOUT_EFFECT: Final = frozenset(
     putThreadPoolQueueCapacity queryMessageThreadPoolNums queryThreadPoolQueueCapacity readAheadCacheEnable
     readAheadCacheExpireDuration readAheadCacheSizeThresholdRate readAheadMessageCountThreshold
     readAheadMessageSizeThreshold readOnlyCommitLogStorePaths readUnCommitted realTimeNotifyConsumerChange
-    realTimePersistRocksDBConfig recallMessageEnable recheckReputOffsetFromCq recordGetMessageResult
+    realTimePersistRocksDBConfig recheckReputOffsetFromCq recordGetMessageResult
     recoverConcurrently recoverThreadPoolNums redeleteHangedFileInterval regionId rejectPullConsumerEnable
     replicasPerDiskPartition replyThreadPoolQueueCapacity retrieveMessageFromPopRetryTopicV1
     returnOrderTopicConfigToBroker reviveAckWaitMs reviveInterval reviveMaxSlow reviveQueueNum reviveScanTime
@@ -127,9 +127,9 @@ WITHOUT_EFFECT: Final = frozenset(
     tieredStoreGroupCommitTimeout tieredStoreIndexFileMaxHashSlotNum tieredStoreIndexFileMaxIndexNum
     tieredStoreIndexFileRollingIdleInterval tieredStoreMaxFallBehindSize tieredStoreMaxGroupCommitCount
     tieredStoreMaxPendingLimit timerColdDataCheckIntervalMs timerCongestNumEachSlot timerEnableCheckMetrics
-    timerEnableRetryUntilSuccess timerFlushIntervalMs timerGetMessageThreadNum timerInterceptDelayLevel
-    timerMaxDelaySec timerMetricSmallThreshold timerPrecisionMs timerProgressLogIntervalMs
-    timerPutMessageThreadNum timerRollWindowSlot timerSkipUnknownError timerStopEnqueue timerWheelEnable
+    timerEnableRetryUntilSuccess timerGetMessageThreadNum timerInterceptDelayLevel
+    timerMetricSmallThreshold timerProgressLogIntervalMs
+    timerPutMessageThreadNum timerSkipUnknownError timerStopEnqueue
     topicQueueLockNum totalReplicas traceOn
     transactionMetricFlushInterval transactionOpBatchInterval transactionOpMsgMaxSize
     transferMetadataJsonToRocksdb transferMsgByHeap transferOffsetJsonToRocksdb

@@ -1,6 +1,6 @@
 """Config: every setting of a broker, in one frozen dataclass that is right or does not exist.
 
-The fields stand in groups, in `broker_settings`, `filter_settings`, `host_settings`, `retention_settings` and
+The fields stand in groups, in `broker_settings`, `filter_settings`, `host_settings`, `retention_settings`, `timer_settings` and
 `transaction_settings`; each is declared with `setting()`, which holds
 its default, its text and RocketMQ's key for it. `__post_init__` fills in what follows from other fields, then checks
 each field by its rule and all of them against each other; it raises SettingError, a ConfigError. Where values come
@@ -30,6 +30,7 @@ from shmq.config.filter_settings import FilterSettings
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
 from shmq.config.retention_settings import RetentionSettings
 from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
+from shmq.config.timer_settings import TimerSettings
 from shmq.config.transaction_settings import TransactionSettings
 from shmq.config.units import INT32_MAX, KIB, read_ms
 
@@ -51,6 +52,7 @@ class Config(
     UpkeepSettings,
     FilterSettings,
     ServiceSettings,
+    TimerSettings,
     RetentionSettings,
     TransactionSettings,
     StoreSettings,

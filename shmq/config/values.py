@@ -26,7 +26,7 @@ def read_value(declared: Field[Any], written: object) -> object:
 
 def scale_java(key: str, written: str) -> str:
     """Give a value that RocketMQ counts in seconds its unit."""
-    if key.endswith("Seconds") and written.strip().isdecimal():
+    if key.endswith(("Seconds", "Sec")) and written.strip().isdecimal():
         return str(int(written) * SECOND_MS)
     return written
 

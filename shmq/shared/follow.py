@@ -11,28 +11,30 @@ The duty (the dispatcher's own memory):
 
     offset  size  field           meaning
     ------  ----  --------------  ------------------------------------------------------------------
-         0    72  places          see `dispatch_walk.Places`, a word each
-        72     8  watermarks      address of the watermarks
-        80     8  confirmed       address of the one that consumers may see up to
-        88     8  segment         address of a mapped file of the log
-        96     8  begin           the position of its first byte
-       104     8  end             and behind its last
-       112     8  listeners       address of the list of those who may wait, see `listeners.py`
-       120     8  changes         address of a word, another value of which makes that list untrue
-       128     8  changes_seen    the value for which it is true
-       136     8  bell            the dispatcher's
-       144     8  strategy        how to wait, see `waiting.py`
-       152     8  spins           looks before a sleep
-       160    16  clock           scratch
-       176     8  schedule_topic  address of that topic's name
-       184     8  schedule_bytes  its length
-       192     8  store_ms        the store time of the last record that was walked
-       200     8  is_napping      1: the last sleep was short
-       208     8  napped_at       the position at which it last lay down
-       216     8  is_untold       1: readers that the list does not have must be told of what was published
-       224     8  scheduler_bell  of who delivers messages that wait for their time
-       232     8  sync_at_ns      return then, by the monotonic clock, if anything was dispatched
-       240
+         0    80  places          see `dispatch_walk.Places`, a word each
+        80     8  watermarks      address of the watermarks
+        88     8  confirmed       address of the one that consumers may see up to
+        96     8  segment         address of a mapped file of the log
+       104     8  begin           the position of its first byte
+       112     8  end             and behind its last
+       120     8  listeners       address of the list of those who may wait, see `listeners.py`
+       128     8  changes         address of a word, another value of which makes that list untrue
+       136     8  changes_seen    the value for which it is true
+       144     8  bell            the dispatcher's
+       152     8  strategy        how to wait, see `waiting.py`
+       160     8  spins           looks before a sleep
+       168    16  clock           scratch
+       184     8  schedule_topic  address of that topic's name
+       192     8  schedule_bytes  its length
+       200     8  store_ms        the store time of the last record that was walked
+       208     8  is_napping      1: the last sleep was short
+       216     8  napped_at       the position at which it last lay down
+       224     8  is_untold       1: readers that the list does not have must be told of what was published
+       232     8  scheduler_bell  of who delivers messages that wait for their time
+       240     8  sync_at_ns      return then, by the monotonic clock, if anything was dispatched
+       248     8  timer_topic     address of the name of the topic of messages with a moment of their own
+       256     8  timer_bytes     its length
+       264
 """
 
 from typing import Final
@@ -56,28 +58,30 @@ NAP_NS: Final = 20_000
 LONG_NAP_NS: Final = 500_000
 
 LAYOUT: Final = layout(
-    240,
-    places=(0, "(9,)<i8"),
-    watermarks=(72, "<i8"),
-    confirmed=(80, "<i8"),
-    segment=(88, "<i8"),
-    begin=(96, "<i8"),
-    end=(104, "<i8"),
-    listeners=(112, "<i8"),
-    changes=(120, "<i8"),
-    changes_seen=(128, "<i8"),
-    bell=(136, "<i8"),
-    strategy=(144, "<i8"),
-    spins=(152, "<i8"),
-    clock=(160, "(2,)<i8"),
-    schedule_topic=(176, "<i8"),
-    schedule_bytes=(184, "<i8"),
-    store_ms=(192, "<i8"),
-    is_napping=(200, "<i8"),
-    napped_at=(208, "<i8"),
-    is_untold=(216, "<i8"),
-    scheduler_bell=(224, "<i8"),
-    sync_at_ns=(232, "<i8"),
+    264,
+    places=(0, "(10,)<i8"),
+    watermarks=(80, "<i8"),
+    confirmed=(88, "<i8"),
+    segment=(96, "<i8"),
+    begin=(104, "<i8"),
+    end=(112, "<i8"),
+    listeners=(120, "<i8"),
+    changes=(128, "<i8"),
+    changes_seen=(136, "<i8"),
+    bell=(144, "<i8"),
+    strategy=(152, "<i8"),
+    spins=(160, "<i8"),
+    clock=(168, "(2,)<i8"),
+    schedule_topic=(184, "<i8"),
+    schedule_bytes=(192, "<i8"),
+    store_ms=(200, "<i8"),
+    is_napping=(208, "<i8"),
+    napped_at=(216, "<i8"),
+    is_untold=(224, "<i8"),
+    scheduler_bell=(232, "<i8"),
+    sync_at_ns=(240, "<i8"),
+    timer_topic=(248, "<i8"),
+    timer_bytes=(256, "<i8"),
 )
 _WATERMARKS: Final = offset_of(LAYOUT, "watermarks")
 _CONFIRMED: Final = offset_of(LAYOUT, "confirmed")
@@ -99,6 +103,8 @@ _NAPPED_AT: Final = offset_of(LAYOUT, "napped_at")
 _IS_UNTOLD: Final = offset_of(LAYOUT, "is_untold")
 _SCHEDULER_BELL: Final = offset_of(LAYOUT, "scheduler_bell")
 _SYNC_AT_NS: Final = offset_of(LAYOUT, "sync_at_ns")
+_TIMER_TOPIC: Final = offset_of(LAYOUT, "timer_topic")
+_TIMER_BYTES: Final = offset_of(LAYOUT, "timer_bytes")
 
 
 @entry
@@ -179,6 +185,10 @@ def _places(duty: int) -> dispatch_walk.Places:
     if schedule_topic == NONE:  # it may have been made since, but before what is confirmed now
         name, name_bytes = load_native_i64(duty + _SCHEDULE_TOPIC), load_native_i64(duty + _SCHEDULE_BYTES)
         schedule_topic = find_name(load_native_i64(duty), name, name_bytes)
+    timer_topic = load_native_i64(duty + 64)
+    if timer_topic == NONE:
+        name, name_bytes = load_native_i64(duty + _TIMER_TOPIC), load_native_i64(duty + _TIMER_BYTES)
+        timer_topic = find_name(load_native_i64(duty), name, name_bytes)
     return dispatch_walk.Places(
         load_native_i64(duty),
         load_native_i64(duty + 8),
@@ -188,5 +198,6 @@ def _places(duty: int) -> dispatch_walk.Places:
         load_native_i64(duty + 40),
         load_native_i64(duty + 48),
         schedule_topic,
-        load_native_i64(duty + 64),
+        timer_topic,
+        load_native_i64(duty + 72),
     )

@@ -51,6 +51,9 @@ from shmq.store.queue_table import QueueTable, max_address, min_address
 SCHEDULE_TOPIC: Final = b"SCHEDULE_TOPIC_XXXX"
 """Its entries hold the time of delivery where others hold the tag's hash."""
 
+TIMER_TOPIC: Final = b"rmq_sys_wheel_timer"
+"""Its messages wait too, in the timer wheel; their entries are as others are."""
+
 
 class DispatchResult(NamedTuple):
     """What one step did.
@@ -116,6 +119,7 @@ class Dispatch:
             delays=address_of(self._delays),
             delay_count=len(self._delays),
             schedule_topic=NONE,
+            timer_topic=NONE,
             note=address_of(self._note),
         )
 
@@ -166,9 +170,11 @@ class Dispatch:
         store_word(self._fixed.note + KEYED_END, position)
 
     def places(self) -> Places:
-        """Where everything lies; nothing of it moves, but the schedule topic may yet be made."""
+        """Where everything lies; nothing of it moves, but the topics of what waits may yet be made."""
         if self._fixed.schedule_topic == NONE:
             self._fixed = self._fixed._replace(schedule_topic=self._topics.find(SCHEDULE_TOPIC))
+        if self._fixed.timer_topic == NONE:
+            self._fixed = self._fixed._replace(timer_topic=self._topics.find(TIMER_TOPIC))
         return self._fixed
 
     def _result(self, reached: int, problem: str) -> DispatchResult:

@@ -91,6 +91,7 @@ class Places(NamedTuple):
         delays: the delay levels, ms.
         delay_count: how many there are.
         schedule_topic: the id of the schedule topic, or NONE.
+        timer_topic: the id of the topic of messages with a moment of their own, or NONE.
         note: the words that are written back.
     """
 
@@ -102,6 +103,7 @@ class Places(NamedTuple):
     delays: int
     delay_count: int
     schedule_topic: int
+    timer_topic: int
     note: int
 
 
@@ -262,11 +264,14 @@ def _slot_of(places: Places, message: int, parts: record.Parts) -> int:
 
 @kernel
 def _tag_hash(places: Places, message: int, text: int, texts: properties.Texts) -> int:
-    """What stands in the entry's last field; notes where it is the time of a delivery."""
+    """What stands in the entry's last field; notes that the record waits for a delivery."""
     delay_count = 0
-    if load_native_i64(places.note + _TOPIC_ID) == places.schedule_topic:
+    topic_id = load_native_i64(places.note + _TOPIC_ID)
+    if topic_id == places.schedule_topic:
         store_native_i64(places.note + SCHEDULED, 1)
         delay_count = places.delay_count
+    elif topic_id == places.timer_topic:
+        store_native_i64(places.note + SCHEDULED, 1)
     return tag_code(message, text, texts, places.delays, delay_count)
 
 

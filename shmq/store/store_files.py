@@ -3,7 +3,9 @@
     commitlog/      records, one sequence of files of `commit_log_file_bytes`
     consumequeue/   <topic>/<queue id>/, sequences of files of `consume_queue_file_bytes`
     index/          hash indexes of keys
-    config/         JSON documents, each with its .bak
+    config/         JSON documents, each with its .bak; timercheck, how far timers have come
+    timerlog/       units of timers, one sequence of files of `timer_log_file_bytes`
+    timerwheel      from a moment to its timers
     checkpoint      from where recovery may start
     queues.checkpoint  what every queue was at the last clean end; RocketMQ does not look here
     index.checkpoint  how far the key index is on disk; RocketMQ does not look here
@@ -80,6 +82,21 @@ class StorePaths:
     def config(self) -> Path:
         """The directory of the documents."""
         return self.root / "config"
+
+    @property
+    def timer_log(self) -> Path:
+        """The directory of the units of timers."""
+        return self.root / "timerlog"
+
+    @property
+    def timer_wheel(self) -> Path:
+        """The file that leads from a moment to its timers."""
+        return self.root / "timerwheel"
+
+    @property
+    def timer_check(self) -> Path:
+        """The file that says how far timers have come."""
+        return self.config / "timercheck"
 
     @property
     def checkpoint(self) -> Path:

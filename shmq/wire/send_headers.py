@@ -75,6 +75,24 @@ class SendBackHeader:
 
 
 @header
+class RecallHeader:
+    """Code 370: a producer takes a message back that waits; the handle came with the answer to its send."""
+
+    producer_group: str | None = text("producerGroup", default=None)
+    topic: str = text("topic")
+    recall_handle: str = text("recallHandle")
+    broker_name: str | None = text("bname", default=None)
+
+
+@header
+class RecallResponseHeader:
+    """What a recall's producer learns: the unique key of the message."""
+
+    message_id: str = text("msgId")
+    region_id: str | None = text(REGION_FIELD, default=None)
+
+
+@header
 class EndTransactionHeader:
     """Code 37: commit_or_rollback is one of the TRANSACTION_ values of flags.py."""
 

@@ -48,8 +48,9 @@ from shmq.wire.frame import Frame
 from shmq.workers.agenda import Agenda, Company
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.calls import Calls
-from shmq.workers.chores import make_chores
+from shmq.workers.chores import Chores, make_chores
 from shmq.workers.connection import Limits
+from shmq.workers.ground import Ground
 from shmq.workers.letters import (
     FULL_RING_WAIT_MS,
     Inbox,
@@ -117,10 +118,11 @@ class Conductor:
         self._registering = Registering(config, self._server, self._state.announce, self._log)
         self._perform_effects()
         now_ms = wall_ms()
-        self._chores = make_chores(self._state, self._appender, memory, self._paths, self._log)
-        for chore in self._chores:
-            self._agenda.enter(chore.look, now_ms)
+        ground = Ground(memory, self._paths, self._reader)
+        self._chores = Chores(make_chores(self._state, self._appender, ground, self._log), self._agenda)
+        self._chores.begin(now_ms)
         self._enter_rounds(now_ms)
+        self._retention.keep_for(self._chores.needed)
         self._retention.start()
         self._agenda.enter(self._clean, now_ms)
         self._gather_by_ms = now_ms + GATHER_MS
@@ -144,9 +146,7 @@ class Conductor:
         work = sum(self._read_letters(worker, now_ms) for worker in tuple(heard))
         work += self._appender.collect(now_ms)
         work += self._calls.expire(now_ms)
-        for chore in self._chores:
-            if chore.is_roused:
-                self._agenda.enter(chore.look, now_ms)
+        self._chores.rouse(now_ms)
         done = self._agenda.do_due(now_ms)
         work += 0 if self._is_stopping else done
         work += self._registering.poll(now_ms)
@@ -154,7 +154,7 @@ class Conductor:
         work += self._retention.poll()
         clients = self._state.clients
         is_anybody_there = bool(clients.producers or clients.consumers or self._desks.is_anybody_attached)
-        is_anybody_there |= any(chore.is_waiting for chore in self._chores)
+        is_anybody_there |= self._chores.is_waiting
         if self._company.came(now_ms, is_anybody_there=is_anybody_there):
             self._enter_rounds(now_ms)
         self._perform_effects()
@@ -169,7 +169,7 @@ class Conductor:
         now_ms = wall_ms()
         timeout_ms = timeout_ns // 1_000_000
         is_idle = self._appender.is_idle and self._desks.is_idle
-        is_idle &= not any(chore.is_roused for chore in self._chores)
+        is_idle &= not self._chores.is_roused
         if is_idle and not self._retention.has_news and all(inbox.is_empty for inbox in self._inboxes):
             timeout_ms = self._appender.wait_ms(now_ms, self._agenda.wait_ms(now_ms, timeout_ms))
             timeout_ms = self._saving.wait_ms(now_ms, timeout_ms)
@@ -187,8 +187,7 @@ class Conductor:
     def stop(self) -> None:
         """Unregister; end once the network workers are gone."""
         self._is_stopping = True
-        for chore in self._chores:
-            chore.stop()
+        self._chores.stop()
         self._retention.stop()
         now_ms = wall_ms()
         self._registering.say_farewell(now_ms)
@@ -205,6 +204,7 @@ class Conductor:
 
     def close(self) -> None:
         """Save every document, close every link."""
+        self._chores.close()
         self._saving.note(*DocumentName)
         self._save()
         self._retention.close()

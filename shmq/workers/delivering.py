@@ -8,6 +8,7 @@ from typing import Final
 
 from shmq.broker.delays import Delays, Delivery
 from shmq.broker.outcome import Append, Appended, Outcome
+from shmq.store.position import NONE
 from shmq.workers.appending import Appender
 
 LOOK_MS: Final = 100
@@ -34,6 +35,11 @@ class Delivering:
         """Whether any message waits: delivering it moves offsets, whoever is there."""
         return self._delays.is_anything_waiting
 
+    @property
+    def needed(self) -> int:
+        """No position of the log: retention does not wait for delay levels, as in RocketMQ."""
+        return NONE
+
     def look(self, now_ms: int) -> int:
         """Deliver what is due; return after how many ms to look again, if nothing comes before."""
         self._deliver_due(now_ms)
@@ -43,6 +49,9 @@ class Delivering:
     def stop(self) -> None:
         """Begin no more deliveries."""
         self._is_stopped = True
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
     def _deliver_due(self, now_ms: int) -> None:
         if self._is_stopped:

@@ -27,7 +27,7 @@ from shmq.ring import doorbell, waiting
 from shmq.shared import follow, gates, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.listeners import Listeners
-from shmq.store.dispatch import SCHEDULE_TOPIC, Dispatch
+from shmq.store.dispatch import SCHEDULE_TOPIC, TIMER_TOPIC, Dispatch
 from shmq.store.log import LogReader
 from shmq.store.queue_files import QueueFiles, Unsynced, sync_files
 from shmq.store.store_files import StorePaths
@@ -64,6 +64,7 @@ class Dispatcher:
         self._duty = np.zeros((), dtype=follow.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
         self._schedule_topic = np.frombuffer(SCHEDULE_TOPIC, dtype=np.uint8)
+        self._timer_topic = np.frombuffer(TIMER_TOPIC, dtype=np.uint8)
         self._store_ms = 0
         self._problem = ""
         self._sync_at_ns = 0
@@ -194,6 +195,8 @@ class Dispatcher:
         duty["spins"] = waiting.spins_before_sleep()
         duty["schedule_topic"] = address_of(self._schedule_topic)
         duty["schedule_bytes"] = len(self._schedule_topic)
+        duty["timer_topic"] = address_of(self._timer_topic)
+        duty["timer_bytes"] = len(self._timer_topic)
 
     def _show_log(self) -> None:
         """Let the kernel know the file in which the next record lies, if there is one."""

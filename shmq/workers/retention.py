@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
 from shmq.shared import gates, plan
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.position import NONE
 from shmq.store.queue_table import min_address
 from shmq.store.retention import Disks, Rules, Situation, decide, needed_from
 from shmq.store.store_files import StorePaths
@@ -92,6 +94,11 @@ class Retention:
         self._problem = ""
         self._is_short = False
         self._seen_appended = 0
+        self._needed_by_others: Callable[[], list[int]] = list
+
+    def keep_for(self, needed: Callable[[], list[int]]) -> None:
+        """Let no file go that others need: from which position on each of them does, NONE where it needs nothing."""
+        self._needed_by_others = needed
 
     def start(self) -> None:
         """Start the thread."""
@@ -221,20 +228,21 @@ class Retention:
         is_asked = self._manual_looks > 0
         self._manual_looks -= is_asked
         now_s = time.time()
-        decision = decide(
-            self._rules,
-            Situation(
-                files=found.files,
-                file_bytes=self._file_bytes,
-                trimmed=marks.trimmed,
-                needed=needed_from(marks.flushed, marks.dispatched, indexed, marks.appended),
-                disks=found.disks,
-                was_full=self._is_closed,
-                now_ms=int(now_s * 1000),
-                hour=time.localtime(now_s).tm_hour,
-                is_asked=is_asked,
-            ),
+        situation = Situation(
+            files=found.files,
+            file_bytes=self._file_bytes,
+            trimmed=marks.trimmed,
+            needed=needed_from(marks.flushed, marks.dispatched, indexed, marks.appended),
+            disks=found.disks,
+            was_full=self._is_closed,
+            now_ms=int(now_s * 1000),
+            hour=time.localtime(now_s).tm_hour,
+            is_asked=is_asked,
         )
+        decision = decide(self._rules, situation)
+        if decision.trim_to > marks.trimmed:  # only now: they have to look for it
+            needed = [position for position in self._needed_by_others() if position != NONE]
+            decision = decide(self._rules, replace(situation, needed=min([situation.needed, *needed])))
         self._close_gate(found.disks, is_full=decision.is_full)
         if decision.trim_to > marks.trimmed:
             self._log.info(

@@ -143,6 +143,14 @@ class Transacting:
         self._is_stopped = True
         self._table.settle()
 
+    @property
+    def needed(self) -> int:
+        """No position of the log: what is open for long is written anew, round by round."""
+        return NONE
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
     # Recovery.
 
     def _recover(self) -> bool:

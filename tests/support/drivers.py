@@ -124,6 +124,16 @@ class Client:
                 raise process.failure("could not send everything")
         return result
 
+    def produce_timed(self, topic: str, *, run: str, count: int, **options: object) -> Event:
+        """Send messages that are to come later; return what the driver counted."""
+        arguments = {"topic": topic, "run": run, "count": count, "group": f"{topic}-producers"}
+        process = self._start("produce-timed", arguments | options)
+        with process:
+            result = _awaited(process, "result", _PRODUCE_DEADLINE_S)
+            if process.wait_exit(_STOP_DEADLINE_S) != 0:
+                raise process.failure("could not send everything")
+        return result
+
     def consume(
         self, topic: str, *, group: str, run: str, way: str = "consume-push", **options: object
     ) -> Consumer:

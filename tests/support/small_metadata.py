@@ -77,13 +77,15 @@ class SmallMetadata:
             self.settings.delay_levels_ms,
             self.store.add_queue,
         )
-        reader = QueueReader(
+        self.queues_reader = QueueReader(
             self.store.consumequeue,
             StoreSizes(LOG_FILE_BYTES, QUEUE_FILE_BYTES),
             self.tables.queues,
             self.store.log,
         )
-        self.state = Metadata(self.settings, self.tables, documents or {}, StoreReader(reader), NOW_MS)
+        self.state = Metadata(
+            self.settings, self.tables, documents or {}, StoreReader(self.queues_reader), NOW_MS
+        )
 
     def again(self, **settings):
         """The state that a start after this one makes of what was saved, in tables that are empty."""

@@ -54,6 +54,7 @@ def test_documents_have_the_names_of_rocketmq_but_for_one_that_it_lacks():
         "delayOffset.json",
         "transactions.json",
         "consumerFilter.json",
+        "timermetrics",
     ]
 
 

@@ -24,7 +24,7 @@ def test_pulls_are_not_served_on_the_vip_port():
 
 def test_what_a_worker_can_answer_alone_is_not_forwarded():
     data = {code for code, row in REQUESTS.items() if row.plane is Plane.DATA}
-    assert data == {10, 11, 12, 14, 15, 29, 30, 31, 32, 33, 310, 320, 321, 361}
+    assert data == {10, 11, 12, 14, 15, 29, 30, 31, 32, 33, 310, 320, 321, 361, 370}
 
 
 def test_a_code_that_is_not_here_is_not_supported():

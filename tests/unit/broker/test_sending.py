@@ -29,6 +29,7 @@ def broker(tmp_path):
     made.add_topic("TBW102", permission=7)
     made.add_topic("SCHEDULE_TOPIC_XXXX", 18)
     made.add_topic("RMQ_SYS_TRANS_HALF_TOPIC", 1)
+    made.add_topic("rmq_sys_wheel_timer", 1)
     made.add_group("G")
     return made
 
@@ -271,14 +272,6 @@ def test_what_a_consumer_sends_to_be_tried_again_begins_no_transaction(broker, f
     made = record(answered(outcome, 1) if fields.get("topic") else outcome)
     assert made.topic != b"RMQ_SYS_TRANS_HALF_TOPIC"
     assert made.sys_flag == 1
-
-
-@pytest.mark.parametrize("name", ["TIMER_DELIVER_MS", "TIMER_DELAY_SEC", "TIMER_DELAY_MS"])
-def test_timer_messages_are_refused_as_a_broker_without_timer_does(broker, name):
-    assert refusal(broker, i=properties_text(**{name: "1"})) == (
-        ResponseCode.SYSTEM_ERROR,
-        "accurate timer message is not enabled, timerWheelEnable is false",
-    )
 
 
 @pytest.mark.parametrize(("level", "stored"), [("3", 3), ("18", 18), ("99", 18)])

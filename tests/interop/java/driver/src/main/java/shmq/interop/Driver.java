@@ -36,6 +36,8 @@ public final class Driver {
         switch (options.command()) {
             case "produce":
                 return new Producing(options, report).run();
+            case "produce-timed":
+                return new TimedProducing(options, report).run();
             case "consume-push":
                 return new PushConsuming(options, report).run();
             case "consume-lite-pull":
