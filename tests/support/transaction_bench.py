@@ -206,6 +206,10 @@ class Bench:
             if each.topic == HALF_OPERATION_TOPIC.encode()
         ]
 
+    def rounds_left(self):
+        """Whether the half queue holds anything that is not passed over."""
+        return self.small.state.rounds.is_anything_open
+
     def stored_half(self, offset):
         """The half message at a queue offset."""
         slot = self.table.places.half_slot
