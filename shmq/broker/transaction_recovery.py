@@ -66,7 +66,7 @@ class TransactionRecovery:
             return  # a message may have been sent with the flag of a final record
         root = half.root
         if self._table.may_be_decided(root) and not self._table.is_under_way(root):
-            self._table.begin(root)
+            self._table.begin_again(root)
             self._table.close(root, half.message.queue_offset, half.message.store_host)
 
     def _read_half(self, offset: int) -> None:

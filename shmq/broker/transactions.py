@@ -221,6 +221,11 @@ class Transactions:
             self.settled = self._under_way[root].since
             self._effects.append(Persist(DocumentName.TRANSACTIONS))
 
+    def begin_again(self, root: int) -> None:
+        """As begin, of a commit that a predecessor has begun: until it is over, `settled` stays where it is."""
+        self.begin(root)
+        self._under_way[root].since = self.settled
+
     def end(self, root: int) -> None:
         """Note that it is over, whatever came of it."""
         for wake in self._under_way.pop(root).waiters:

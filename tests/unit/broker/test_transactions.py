@@ -329,6 +329,24 @@ def test_a_final_record_without_operation_gets_it(bench):
     assert len(bench.delivered) == 1
 
 
+def test_a_final_record_is_found_again_until_its_operation_is_stored(bench):
+    first = bench.half()
+    bench.end(first)
+    bench.write()
+    saved = bench.offsets()
+    for _ in range(2):
+        bench.kill_conductor()
+        while not bench.table.is_ready:
+            bench.look()
+        bench.look(5000)
+        assert len(bench.ring) == 1
+        bench.kill_all(saved)
+    bench.run()
+    assert bench.operations == ["0,"]
+    decide(bench, first)
+    assert len(bench.delivered) == 1
+
+
 def test_where_nothing_is_under_way_no_log_is_searched(bench):
     first = bench.half()
     decide(bench, first)

@@ -44,6 +44,8 @@ public final class Driver {
                 return new LitePulling(options, report).run();
             case "queue-bounds":
                 return new QueueBounds(options, report).run();
+            case "transact":
+                return new Transacting(options, report).run();
             case "query":
                 return new Querying(options, report).run();
             default:
