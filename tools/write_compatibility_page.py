@@ -77,6 +77,9 @@ answered in its own.
 - Retention deletes no file of the log that holds a message that waits in the wheel; Java may lose it when a disk fills up.
 - A recall is refused where it was stored more than 20 ms after the slot of its message began; one that succeeded is heeded
   even if that was in the last moment. In a batch a moment is refused with MESSAGE_ILLEGAL; Java takes it and never delivers.
+- Class filters run on a filter server that an operator starts (`class-filters.md`); the broker starts none itself. They are
+  Python or WebAssembly: Java sources are refused. A Java client that subscribes by a class finds no filter
+  server where there is none, and pulls nothing.
 - A client is listed once in its group, even while an old connection of its own is still open.
 
 ## Not built yet

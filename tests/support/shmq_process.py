@@ -17,7 +17,7 @@ from tests.support.ports import HOST, free_broker_port, free_port
 from tests.support.processes import STOP_DEADLINE_S, Process, assert_gone
 from tests.support.waiting import eventually
 
-READY: Final = ("shmq ready", "shmq-namesrv ready")
+READY: Final = ("shmq ready", "shmq-namesrv ready", "shmq-filter-server ready")
 READY_DEADLINE_S: Final = 280.0  # the first start compiles every kernel
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
@@ -132,6 +132,28 @@ class ShmqNameServer:
         code = self.process.terminate(STOP_DEADLINE_S)
         if code != 0:
             raise self.process.failure(f"was asked to stop and ended with code {code}")
+
+
+class ShmqFilterServer:
+    """A filter server of one broker."""
+
+    def __init__(self, directory: Path, broker_address: str, *options: str) -> None:
+        port = free_port()
+        self.address = f"{HOST}:{port}"
+        command: list[str | Path] = [
+            _SCRIPTS / "shmq-filter-server",
+            *("--broker", broker_address, "--listen", self.address),
+            *options,
+        ]
+        self.process = _start(command, directory, "filter-server")
+
+    def stop(self) -> None:
+        """Stop it by SIGTERM."""
+        filters = self.process.descendants()
+        code = self.process.terminate(STOP_DEADLINE_S)
+        if code != 0:
+            raise self.process.failure(f"was asked to stop and ended with code {code}")
+        assert_gone(filters)
 
 
 def run_supervisor(directory: Path, *arguments: str | Path) -> tuple[int, str]:

@@ -20,12 +20,14 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * A push consumer, concurrent or orderly, until it is told to stop.
  *
  * <p>With {@code --fail-every K} it refuses each message whose number K divides the first time it sees it, and counts
- * it only when the broker delivers it again through the group's retry topic.
+ * it only when the broker delivers it again through the group's retry topic. With {@code --class-filter SOURCE} it
+ * uploads a filter to the broker's filter servers, and pulls through them.
  */
 final class PushConsuming {
     private static final int THREADS = 8;
     private static final int AWAIT_HANDLED_MS = 10_000;
     private static final int RETRY_AFTER_1_S = 1;
+    private static final int HEARTBEAT_MS = 1000;
 
     private final Options options;
     private final Report report;
@@ -51,7 +53,13 @@ final class PushConsuming {
         consumer.setConsumeThreadMin(THREADS);
         consumer.setConsumeThreadMax(THREADS);
         consumer.setAwaitTerminationMillisWhenShutdown(AWAIT_HANDLED_MS);
-        consumer.subscribe(options.text("topic"), Selection.of(options));
+        String source = options.text("class-filter", "");
+        if (source.isEmpty()) {
+            consumer.subscribe(options.text("topic"), Selection.of(options));
+        } else {
+            consumer.setHeartbeatBrokerInterval(HEARTBEAT_MS); // with each it uploads the filter
+            consumer.subscribe(options.text("topic"), "shmq.interop.Uploaded", source);
+        }
         if (options.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
                 messages.forEach(tally::accept);
