@@ -81,6 +81,15 @@ answered in its own.
   Python or WebAssembly: Java sources are refused. A Java client that subscribes by a class finds no filter
   server where there is none, and pulls nothing.
 - A client is listed once in its group, even while an old connection of its own is still open.
+- Pop: what is out lies in one table (`pop/pop.db`), and neither in the revive topics nor in `consumerOrderInfo.json`; a Java
+  broker that opens the store does not know what was out at that moment, and does not give it again: let it come to its end
+  first. A message that was not acknowledged comes again when its time is over,
+  not two to three seconds later. It goes to the group's dead letters after the group's retryMaxTimes
+  (`pop_dead_letter_enable`), where Java tries it for ever. Hiding a message anew of which the receipt is dead answers
+  NO_MESSAGE, where Java hides it and gives it twice. An acknowledgement of a queue in order that was reset changes
+  nothing, where Java commits the offset behind it. `timerWheelEnable=false` does not forbid pop. POLLING_INFO and the limits
+  of waiting pops count those of one network worker. QUERY_ASSIGNMENT knows the queues of this broker alone: a topic that
+  several brokers serve is to be rebalanced by its clients.
 
 ## Not built yet
 
@@ -88,7 +97,7 @@ answered in its own.
 | --- | --- |
 | bit maps for SQL92 filters (`enableConsumeQueueExt`, `enableCalcFilterBitMap`) | expressions are evaluated when messages are pulled; colocated consumers filter by tags only |
 | flow control of a slot of the timer wheel (`timerCongestNumEachSlot`, without a limit by default) | no send is refused for it |
-| pop consumption, request-reply | REQUEST_CODE_NOT_SUPPORTED |
+| PEEK_MESSAGE and POP_ROLLBACK, request-reply | REQUEST_CODE_NOT_SUPPORTED |
 | replication, controller, ACL, TLS | absent; a slave role is refused at the start, a TLS hello closes its connection |
 """
 

@@ -59,6 +59,7 @@ def handle_delete_group(
     state.groups.delete(header.group_name, now_ms)
     if header.clean_offset:
         state.offsets.forget_group(header.group_name)
+        state.pops.forget_group(header.group_name)
         state.effects.append(Persist(DocumentName.CONSUMER_OFFSETS))  # a restart must not bring them back
     return Reply(request.reply())
 

@@ -80,6 +80,7 @@ def handle_delete_topic(
     for name in (topic, *retries):
         state.topics.delete(name, now_ms)
         state.offsets.forget_topic(name)
+        state.pops.forget_topic(name)
     state.effects.append(Persist(DocumentName.CONSUMER_OFFSETS))  # a restart must not bring them back
     return Reply(request.reply())
 

@@ -11,6 +11,12 @@ import orjson
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import AUTO_CREATE_TOPIC, TOPICS_CLOSED_TO_CLIENTS, topic_problem
 from shmq.broker.outcome import Answered
+from shmq.broker.pop_questions import (
+    PopAckQuestion,
+    PopBlockedQuestion,
+    PopChangeQuestion,
+    PopQuestion,
+)
 from shmq.broker.questions import (
     GroupQuestion,
     GroupViewQuestion,
@@ -76,6 +82,8 @@ def _do(state: Metadata, question: Question, now_ms: int) -> str:
             return _view_topic(state, question, now_ms)
         case GroupViewQuestion():
             return _view_group(state, question, now_ms)
+        case PopQuestion() | PopAckQuestion() | PopChangeQuestion() | PopBlockedQuestion():
+            return state.pops.answer(question, now_ms)
     return ""
 
 

@@ -63,6 +63,9 @@ class Reader(Protocol):
     def queued(self, slot: int, topic: str, queue_id: int, offset: int) -> StoredRecord | None:
         """Return the message of a queue offset; None where there is none, or no longer."""
 
+    def position(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
+        """Return where the message of a queue offset lies in the log; NONE where there is none."""
+
     def stored_ms(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
         """Return when the message of a queue offset was stored; NONE where there is none."""
 

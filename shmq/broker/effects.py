@@ -24,6 +24,7 @@ class DocumentName(StrEnum):
     TRANSACTIONS = "transactions.json"
     FILTERS = "consumerFilter.json"
     TIMER_METRICS = "timermetrics"
+    REQUEST_MODES = "messageRequestMode.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from shmq.broker.names import (
 )
 from shmq.broker.offsets import Offsets, Tables
 from shmq.broker.outcome import Channel
+from shmq.broker.pops import Pops
+from shmq.broker.request_modes import RequestModes
 from shmq.broker.timer_report import TimerReport
 from shmq.broker.topics import Topics
 from shmq.broker.transaction_rounds import Rounds
@@ -69,6 +71,8 @@ class Metadata:
         log_end: tells a position that no record which is submitted from then on lies below.
         transactions: those that are open.
         rounds: look after transactions that are open for long.
+        pops: the messages that were popped.
+        modes: how groups ask for messages.
     """
 
     def __init__(
@@ -112,6 +116,9 @@ class Metadata:
         self.rounds = Rounds(self.transactions, tables.queues, self)
         self.timer_report = TimerReport()
         self.timer_report.load(documents.get(DocumentName.TIMER_METRICS))
+        self.pops = Pops(settings, tables, self.offsets, self.effects)
+        self.modes = RequestModes(settings, self.effects)
+        self.modes.load(documents.get(DocumentName.REQUEST_MODES))
 
     def drain(self) -> list[Effect]:
         """Return the effects that are still to be done, in order, and forget them."""
@@ -131,6 +138,7 @@ class Metadata:
     def document(self, name: DocumentName, now_ms: int) -> dict[str, Any]:
         """Return a document's content, to be written as JSON."""
         if name is DocumentName.CONSUMER_OFFSETS:
+            self.pops.sync()  # after a loss of power no offset may be ahead of what was popped
             return self.offsets.to_json(now_ms)  # its version tells when offsets have moved
         owners: dict[DocumentName, _Saved] = {
             DocumentName.TOPICS: self.topics,
@@ -139,6 +147,7 @@ class Metadata:
             DocumentName.TRANSACTIONS: self.transactions,
             DocumentName.FILTERS: self.filters,
             DocumentName.TIMER_METRICS: self.timer_report,
+            DocumentName.REQUEST_MODES: self.modes,
         }
         return owners[name].to_json()
 

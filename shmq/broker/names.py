@@ -7,6 +7,8 @@ group's name: for messages to be tried again, and for those that were tried too 
 import re
 from typing import Final
 
+from shmq.wire.pop_headers import NORMAL, RETRY_V1, RETRY_V2
+
 AUTO_CREATE_TOPIC: Final = "TBW102"
 SCHEDULE_TOPIC: Final = "SCHEDULE_TOPIC_XXXX"
 BENCHMARK_TOPIC: Final = "BenchmarkTest"
@@ -81,6 +83,25 @@ def retry_topic(group: str) -> str:
 def dlq_topic(group: str) -> str:
     """Return the topic of a group's messages that were tried too often."""
     return DLQ_PREFIX + group
+
+
+def pop_retry_topic(topic: str, group: str, *, v2: bool) -> str:
+    """Return the topic of the messages of a topic that a group is to pop again."""
+    return f"{RETRY_PREFIX}{group}{'+' if v2 else '_'}{topic}"
+
+
+def pop_retry_kind(topic: str) -> str:
+    """Return which kind of topic a name is in a receipt: none to pop again from, or one of its two forms."""
+    if not topic.startswith(RETRY_PREFIX):
+        return NORMAL
+    return RETRY_V2 if "+" in topic else RETRY_V1
+
+
+def topic_of_kind(topic: str, group: str, kind: str) -> str | None:
+    """Return the topic that a receipt's kind means; None where there is no such kind."""
+    if kind == NORMAL:
+        return topic
+    return pop_retry_topic(topic, group, v2=kind == RETRY_V2) if kind in (RETRY_V1, RETRY_V2) else None
 
 
 def topic_problem(topic: str) -> str | None:

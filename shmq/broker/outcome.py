@@ -100,16 +100,24 @@ class Park:
     """Hold the request until the queue grows past an offset, or until the deadline.
 
     Attributes:
-        slot: the queue's slot.
+        slot: the queue's slot; NONE where no queue's growth would help.
         past_offset: look again as soon as the queue's max offset is greater.
         deadline_ms: the last moment.
         again: (now_ms, is_last) gives the next outcome; is_last forbids to park once more.
+        also: more slots and offsets that it waits for.
+        news: what it listens for besides (`shmq.broker.pop_desk`).
+        look_ms: when to look again whatever came; 0 for not before the deadline.
+        key: under which it is counted, or empty.
     """
 
     slot: int
     past_offset: int
     deadline_ms: int
     again: Callable[[int, bool], "Outcome"]
+    also: tuple[tuple[int, int], ...] = ()
+    news: tuple[str, ...] = ()
+    look_ms: int = 0
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

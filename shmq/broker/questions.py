@@ -14,10 +14,14 @@ twice, by two workers at the same moment or by one after a restart: what exists 
                  what it is, as JSON                                                 INVALID_PARAMETER, NO_PERMISSION
     group_view   the group exists and has a row for its offset in each queue of the  SUBSCRIPTION_GROUP_NOT_EXIST,
                  topic; says where they are, as JSON                                 TOPIC_NOT_EXIST, NO_PERMISSION
+    pop...       see `shmq.broker.pop_questions`
 """
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from shmq.broker import pop_questions
+from shmq.broker.pop_questions import PopAnyQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ Question: TypeAlias = (
     | LocksQuestion
     | TopicViewQuestion
     | GroupViewQuestion
+    | PopAnyQuestion
 )
 
 
@@ -155,6 +160,8 @@ def parse_question(question: dict[str, Any]) -> Question:
     """Return a question as a value; only our own processes ask, so that anything else is a broken invariant."""
     given = dict(question)
     kind = given.pop("ask")
+    if kind in pop_questions.POP_KINDS:
+        return pop_questions.parse(kind, given)
     kinds: dict[str, type[Any]] = {
         "topic": TopicQuestion,
         "retry_topic": RetryTopicQuestion,

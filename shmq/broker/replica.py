@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from shmq.broker.filters import MessageFilter
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_ids import UniqueIds
+from shmq.broker.pop_desk import PopDesk
 from shmq.broker.updates import FilterUpdate, GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config
@@ -85,6 +86,7 @@ class Replica:
         broker_host: the host that clients are told to dial, for remarks.
         delay_level_count: how many delay levels there are.
         append_bytes_max: the longest run of records that one append can take.
+        pops: what the worker remembers of pops.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Replica:
         self.delay_level_count = len(config.delay_levels_ms)
         self._near_distance_bytes = read_limits(config).near_distance_bytes
         self.append_bytes_max = append_bytes_max(config)
+        self.pops = PopDesk()
 
     def apply(self, update: Update) -> None:
         """Take over what the conductor says."""

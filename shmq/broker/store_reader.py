@@ -50,6 +50,10 @@ class StoreReader:
         position = position_at(self._queues, Queue(slot, (topic.encode(), queue_id)), offset)
         return None if position == NONE else self.message(position)
 
+    def position(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
+        """Return where the message of a queue offset lies in the log; NONE where there is none."""
+        return position_at(self._queues, Queue(slot, (topic.encode(), queue_id)), offset)
+
     def stored_ms(self, slot: int, topic: str, queue_id: int, offset: int) -> int:
         """Return when the message of a queue offset was stored; NONE where there is none."""
         return store_ms_at(self._queues, Queue(slot, (topic.encode(), queue_id)), offset)

@@ -82,7 +82,15 @@ class FilterUpdate:
     version: int
 
 
-Update: TypeAlias = TopicUpdate | GroupUpdate | SubscriptionUpdate | FilterUpdate
+@dataclass(frozen=True, slots=True)
+class PopFreedUpdate:
+    """Queues of a topic that a group pops in order may be free again; news rather than an entry, for who waits."""
+
+    group: str
+    topic: str
+
+
+Update: TypeAlias = TopicUpdate | GroupUpdate | SubscriptionUpdate | FilterUpdate | PopFreedUpdate
 
 
 def encode(update: Update) -> bytes:
@@ -102,6 +110,8 @@ def decode(encoded: bytes) -> Update:
         return GroupUpdate(read["name"], read["id"], group, tuple(read["forbidden"]))
     if kind == "filter":
         return FilterUpdate(read["topic"], read["group"], read["expression"], read["version"])
+    if kind == "pop_freed":
+        return PopFreedUpdate(read["group"], read["topic"])
     assert kind == "subscription", f"no update is a {kind}"
     given = read["subscriptions"]
     return SubscriptionUpdate(
@@ -148,3 +158,5 @@ def _to_object(update: Update) -> dict[str, Any]:
                 "expression": expression,
                 "version": version,
             }
+        case PopFreedUpdate(group, topic):
+            return {"update": "pop_freed", "group": group, "topic": topic}

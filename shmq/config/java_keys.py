@@ -49,8 +49,8 @@ WITHOUT_EFFECT: Final = frozenset(
     configName configStorePath connectTimeoutMillis consumerFallbehindThreshold
     consumerManagerThreadPoolQueueCapacity consumerManageThreadPoolNums consumerOffsetUpdateVersionStep
     controllerAddr controllerHeartBeatTimeoutMills correctLogicMinOffsetForceInterval
-    correctLogicMinOffsetSleepInterval dataReadAheadEnable debugLockEnable defaultMessageRequestMode
-    defaultPopShareQueueNum defaultQueryMaxNum defaultThreadPoolNums defaultThreadPoolQueueCapacity
+    correctLogicMinOffsetSleepInterval dataReadAheadEnable debugLockEnable
+    defaultQueryMaxNum defaultThreadPoolNums defaultThreadPoolQueueCapacity
     delayOffsetUpdateVersionStep
     deleteTopicWithBrokerRegistration destroyMapedFileIntervalForcibly disableCallbackExecutor
     disableConsumeIfConsumerReadSlowly disableNettyWorkerGroup disappearTimeAfterStart diskFallRecorded
@@ -63,8 +63,8 @@ WITHOUT_EFFECT: Final = frozenset(
     enableLagAndDlqMetrics enableLmq enableLmqStats enableLogConsumeQueueRepeatedlyBuildWhenRecover
     enableMessageStoreMetrics enableMixedMessageType enableMultiDispatch enableNetWorkFlowControl
     enableNotifyAfterPopOrderLockRelease enableNotifyBeforePopCalculateLag enablePopBatchAck enablePopBufferMerge
-    enablePopLog enablePopMessageThreshold enablePopMetrics enableReconnectForGoAway
-    enableRegisterProducer enableRemoteEscape enableRemotingMetrics enableRequestMetrics enableRetryTopicV2
+    enablePopLog enablePopMetrics enableReconnectForGoAway
+    enableRegisterProducer enableRemoteEscape enableRemotingMetrics enableRequestMetrics
     enableRocksDBLog enableRunningFlagsInFlush enableScheduleAsyncDeliver enableScheduleMessageStats
     enableShutdownGracefully enableSingleTopicRegister enableSkipLongAwaitingAck enableSlaveActingMaster
     enableSplitMetadata enableSplitRegistration enableStatsMetrics enableTopicList enableTransactionMetrics
@@ -77,14 +77,14 @@ WITHOUT_EFFECT: Final = frozenset(
     haHousekeepingInterval haListenPort haMasterAddress haMaxGapNotInSync haMaxTimeSlaveNotCatchup
     haSendHeartbeatInterval haSlaveFallbehindMax haTransferBatchSize heartbeatThreadPoolNums
     heartbeatThreadPoolQueueCapacity highSpeedMode inBrokerContainer initAuthenticationUser
-    initPopOffsetByCheckMsgInMem innerClientAuthenticationCredentials inSyncReplicas isolateLogEnable
+    innerClientAuthenticationCredentials inSyncReplicas isolateLogEnable
     litePullMessageEnable litePullMessageThreadPoolNums litePullThreadPoolQueueCapacity
     loadBalancePollNameServerInterval loadBalanceProcessorThreadPoolNums loadBalanceThreadPoolQueueCapacity
     lockInStrictMode logicalDiskSpaceCleanForciblyThreshold logicQueueForceSwapMapInterval
     logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum mappedFileSizeConsumeQueueExt
     mappedFileSwapEnable mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum
     maxChecksumRange maxCommitJitter maxConsumeQueueScan maxDelayTime
-    maxHaTransferByteInSecond maxLmqConsumeQueueNum maxMsgsNumBatch maxOffsetMapSize maxPopPollingSize
+    maxHaTransferByteInSecond maxLmqConsumeQueueNum maxMsgsNumBatch maxOffsetMapSize
     maxReconnectIntervalTimeSeconds maxRecoveryCommitlogFiles maxSlaveResendLength maxStatsIdleTimeInMinutes
     maxTopicLength memTableFlushInterval memTableFlushIntervalMs messageIndexSafe
     messageStorePlugIn metricGrpcExporterIntervalInMills metricGrpcExporterTimeOutInMills
@@ -94,9 +94,9 @@ WITHOUT_EFFECT: Final = frozenset(
     notifyMinBrokerIdChanged objectStoreAccessKey objectStoreBucket objectStoreEndpoint objectStoreSecretKey
     offsetCheckInSlave orderMessageEnable osPageCacheBusyTimeOutMills popCkMaxBufferSize popCkOffsetMaxQueueSize
     popCkStayBufferTime popCkStayBufferTimeOut popConsumerFSServiceInit popConsumerKVServiceEnable
-    popConsumerKVServiceInit popConsumerKVServiceLog popFromRetryProbability popInflightMessageThreshold
-    popLongPollingForceNotifyInterval popPollingMapExpireTimeSeconds popPollingMapSize popPollingSize
-    popResponseReturnActualRetryTopic popReviveMaxAttemptTimes popReviveMaxReturnSizePerRead preferredLeaderId
+    popConsumerKVServiceInit popConsumerKVServiceLog
+    popLongPollingForceNotifyInterval popPollingMapExpireTimeSeconds popPollingMapSize
+    popReviveMaxAttemptTimes popReviveMaxReturnSizePerRead preferredLeaderId
     printChannelGroups printChannelGroupsMinNum processReplyMessageThreadPoolNums productEnvName
     pullBatchMaxMessageCount pullMessageThreadPoolNums pullThreadPoolQueueCapacity
     putConsumeQueueDataByFileChannel putMessageFutureThreadPoolNums putMessageTimeout putMsgIndexHightWater
@@ -105,13 +105,13 @@ WITHOUT_EFFECT: Final = frozenset(
     readAheadMessageSizeThreshold readOnlyCommitLogStorePaths readUnCommitted realTimeNotifyConsumerChange
     realTimePersistRocksDBConfig recheckReputOffsetFromCq recordGetMessageResult
     recoverConcurrently recoverThreadPoolNums redeleteHangedFileInterval regionId rejectPullConsumerEnable
-    replicasPerDiskPartition replyThreadPoolQueueCapacity retrieveMessageFromPopRetryTopicV1
+    replicasPerDiskPartition replyThreadPoolQueueCapacity
     returnOrderTopicConfigToBroker reviveAckWaitMs reviveInterval reviveMaxSlow reviveQueueNum reviveScanTime
     rmqAddressServerDomain rmqAddressServerSubGroup rocketmqHome rocksdbCompressionType rocksdbCQDoubleWriteEnable
     rocksdbFlushWalFrequency rocksdbWalFileRollingThreshold sampleCountThreshold sampleSteps scanAvailableNameSrv
     scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked searchBcqByCacheEnable
     sendHeartbeatTimeoutMillis sendMessageThreadPoolNums sendThreadPoolQueueCapacity serverAsyncSemaphoreValue
-    serverCallbackExecutorThreads serverLoadBalancerEnable serverLoadBalancerEnabled serverNettyWorkerGroupEnable
+    serverCallbackExecutorThreads serverLoadBalancerEnabled serverNettyWorkerGroupEnable
     serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSelectorThreads serverSocketBacklog
     serverSocketRcvBufSize serverSocketSndBufSize serverWorkerThreads shutdownWaitTimeSeconds skipPreOnline
     skipWhenCKRePutReachMaxTimes slaveReadEnable slaveTimeout socksProxyConfig

@@ -1,8 +1,7 @@
 """Config: every setting of a broker, in one frozen dataclass that is right or does not exist.
 
-The fields stand in groups, in `broker_settings`, `filter_settings`, `host_settings`, `retention_settings`, `timer_settings` and
-`transaction_settings`; each is declared with `setting()`, which holds
-its default, its text and RocketMQ's key for it. `__post_init__` fills in what follows from other fields, then checks
+The fields stand in groups, in the modules `*_settings`; each is declared with `setting()`, which holds its default, its
+text and RocketMQ's key for it. `__post_init__` fills in what follows from other fields, then checks
 each field by its rule and all of them against each other; it raises SettingError, a ConfigError. Where values come
 from is the matter of `shmq.config.sources`.
 """
@@ -28,6 +27,7 @@ from shmq.config.broker_settings import (
 from shmq.config.cpu_pinning import AUTO, pinned_cpus
 from shmq.config.filter_settings import FilterSettings
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
+from shmq.config.pop_settings import PopSettings
 from shmq.config.retention_settings import RetentionSettings
 from shmq.config.setting import OFF, SettingError, allowed_words, setting_of
 from shmq.config.timer_settings import TimerSettings
@@ -52,6 +52,7 @@ class Config(
     UpkeepSettings,
     FilterSettings,
     ServiceSettings,
+    PopSettings,
     TimerSettings,
     RetentionSettings,
     TransactionSettings,

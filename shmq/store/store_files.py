@@ -99,6 +99,11 @@ class StorePaths:
         return self.config / "timercheck"
 
     @property
+    def flights(self) -> Path:
+        """The file of popped messages, of SQLite; RocketMQ does not know it."""
+        return self.root / "pop" / "pop.db"
+
+    @property
     def checkpoint(self) -> Path:
         """The file that says where recovery may start."""
         return self.root / "checkpoint"

@@ -20,14 +20,16 @@ from shmq.store.log import LogReader
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StorePaths, StoreSizes
 from shmq.wire import fastjson
+from shmq.workers.flight_store import check_flights
 
 
 def check_documents(config: Config, paths: StorePaths) -> None:
-    """Load every document as the conductor will, into tables that nobody sees.
+    """Load every document as the conductor will, into tables that nobody sees; and look at the popped messages.
 
     Raises:
         StoreError: one is not what it must be, nor is its .bak; the message names it, and what to do.
     """
+    check_flights(paths.flights)
     try:
         loaded = {
             name: Document[Any](paths.config / name, fastjson.loads, _never).load() for name in DocumentName

@@ -7,6 +7,7 @@ from shmq.workers.agenda import Agenda
 from shmq.workers.appending import Appender
 from shmq.workers.delivering import Delivering
 from shmq.workers.ground import Ground
+from shmq.workers.reviving import Reviving
 from shmq.workers.runner import wall_ms
 from shmq.workers.timing import Timing
 from shmq.workers.transacting import Predecessor, Transacting
@@ -88,4 +89,5 @@ def make_chores(state: Metadata, appender: Appender, ground: Ground, log: Any) -
         Delivering(state.delays, appender, wall_ms),
         Transacting(state, appender, predecessor, ground.memory.watermarks, wall_ms, log),
         Timing(state, appender, ground, predecessor, log),
+        Reviving(state, appender, wall_ms, log),
     )

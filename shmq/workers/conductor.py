@@ -32,7 +32,7 @@ from shmq.broker.offsets import Tables
 from shmq.broker.outcome import Append, Appended, Ask, Await, Call, Channel, Outcome, Park, Peer, Reply
 from shmq.broker.requests import REQUESTS
 from shmq.broker.store_reader import StoreReader
-from shmq.broker.updates import SubscriptionUpdate
+from shmq.broker.updates import PopFreedUpdate, SubscriptionUpdate
 from shmq.config.settings import Config
 from shmq.errors import PeerError, RequestError
 from shmq.memory.words import load_word
@@ -46,10 +46,12 @@ from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command, decode, encode
 from shmq.wire.frame import Frame
 from shmq.workers.agenda import Agenda, Company
+from shmq.workers.answers import Answers
 from shmq.workers.appending import Appender, Waits
 from shmq.workers.calls import Calls
 from shmq.workers.chores import Chores, make_chores
 from shmq.workers.connection import Limits
+from shmq.workers.flight_store import SqliteFlightStore
 from shmq.workers.ground import Ground
 from shmq.workers.letters import (
     FULL_RING_WAIT_MS,
@@ -67,9 +69,9 @@ from shmq.workers.retention import Retention
 from shmq.workers.runner import row_alive, wall_ms
 from shmq.workers.saving import Saving
 from shmq.workers.sockets import SocketServer
+from shmq.workers.upkeep import Upkeep
 
 LETTERS_PER_ROUND: Final = 256
-EXPIRE_MS: Final = 10_000
 FAREWELL_PATIENCE_MS: Final = 1500
 GATHER_MS: Final = 2000
 """How long requests wait at most until every worker has announced its clients."""
@@ -115,13 +117,17 @@ class Conductor:
         reader = StoreReader(self._reader)
         self._state = Metadata(config, tables, self._saving.load(), reader, wall_ms())
         self._state.measure = partial(measure, memory, self._paths, reader)
+        flights = SqliteFlightStore(self._paths.flights)
+        self._state.pops.use(flights, is_table_new=own_epoch == 1, was_closed=flights.was_closed)
+        self._answers = Answers(self._mail, self._state.pops, self._log)
         self._registering = Registering(config, self._server, self._state.announce, self._log)
         self._perform_effects()
         now_ms = wall_ms()
         ground = Ground(memory, self._paths, self._reader)
         self._chores = Chores(make_chores(self._state, self._appender, ground, self._log), self._agenda)
         self._chores.begin(now_ms)
-        self._enter_rounds(now_ms)
+        self._upkeep = Upkeep(config, self._state, self._agenda, self._company, self._save_now)
+        self._upkeep.enter(now_ms)
         self._retention.keep_for(self._chores.needed)
         self._retention.start()
         self._agenda.enter(self._clean, now_ms)
@@ -156,8 +162,10 @@ class Conductor:
         is_anybody_there = bool(clients.producers or clients.consumers or self._desks.is_anybody_attached)
         is_anybody_there |= self._chores.is_waiting
         if self._company.came(now_ms, is_anybody_there=is_anybody_there):
-            self._enter_rounds(now_ms)
+            self._upkeep.enter(now_ms)
+            self._agenda.enter(self._clean, now_ms + self._config.clean_interval_ms)
         self._perform_effects()
+        self._answers.settle()
         self._mail.flush()
         self._appender.flush()
         return work
@@ -207,6 +215,7 @@ class Conductor:
         self._chores.close()
         self._saving.note(*DocumentName)
         self._save()
+        self._state.pops.close()
         self._retention.close()
         self._registering.close()
         self._desks.close()
@@ -250,7 +259,7 @@ class Conductor:
                 self._company.hear(now_ms)
                 answered = handle_question(self._state, orjson.loads(letter.payload), now_ms)
                 self._perform_effects()
-                self._mail.answer(worker, Kind.ANSWERED, letter.tag, [orjson.dumps(tuple(answered))])
+                self._answers.give(worker, Kind.ANSWERED, letter.tag, [orjson.dumps(tuple(answered))])
             case Kind.CLOSED:
                 channel = self._mail.channel(worker, letter.tag)
                 self._mail.forget(channel)
@@ -314,7 +323,7 @@ class Conductor:
                 if serial is not None:
                     kind = Kind.NO_ANSWER if command.is_oneway else Kind.ANSWER
                     pieces = [] if command.is_oneway else [encode(answer)]
-                    self._mail.answer(channel.worker, kind, serial, pieces)
+                    self._answers.give(channel.worker, kind, serial, pieces)
             case Append():
                 append = outcome
 
@@ -345,7 +354,7 @@ class Conductor:
         match effect:
             case Publish(update):
                 self._mail.publish(update)
-                if not isinstance(update, SubscriptionUpdate):
+                if not isinstance(update, SubscriptionUpdate | PopFreedUpdate):
                     self._memory.sessions.note_metadata()
             case Push(channel, command):
                 self._mail.push(channel, command)
@@ -361,6 +370,8 @@ class Conductor:
 
     def _save(self) -> None:
         """Write the documents that changed."""
+        if self._saving.is_noted(DocumentName.CONSUMER_OFFSETS):
+            self._answers.settle()  # an offset is saved only where its flights are
         now_ms = wall_ms()
         self._saving.save(lambda name: self._state.document(name, now_ms), now_ms, at_once=self._is_stopping)
 
@@ -372,29 +383,12 @@ class Conductor:
 
     # The agenda.
 
-    def _save_offsets(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
-        self._saving.note(DocumentName.CONSUMER_OFFSETS)
+    def _save_now(self, document: DocumentName) -> None:
+        self._saving.note(document)
         self._save()
-        return self._company.pace(self._config.consumer_offset_flush_interval_ms)
-
-    def _save_delays(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
-        self._saving.note(DocumentName.DELAY_OFFSETS)
-        self._save()
-        return self._company.pace(self._config.delay_offset_flush_interval_ms)
-
-    def _expire(self, now_ms: int) -> int:
-        self._state.expire(now_ms)
-        return self._company.pace(EXPIRE_MS)
 
     def _clean(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
         interval_ms = self._config.clean_interval_ms
         pace_ms = interval_ms if self._retention.is_eager else self._company.pace(interval_ms)
         self._retention.look()
         return pace_ms
-
-    def _enter_rounds(self, now_ms: int) -> None:
-        """Have done what is done in rounds, as often as is set."""
-        self._agenda.enter(self._save_offsets, now_ms + self._config.consumer_offset_flush_interval_ms)
-        self._agenda.enter(self._save_delays, now_ms + self._config.delay_offset_flush_interval_ms)
-        self._agenda.enter(self._expire, now_ms + EXPIRE_MS)
-        self._agenda.enter(self._clean, now_ms + self._config.clean_interval_ms)

@@ -189,6 +189,7 @@ class NetworkWorker:
                 update = updates.decode(letter.payload)
                 self._replica.apply(update)
                 self._tables.apply(update)
+                self._service.tell(update, self._server.now_ms)
             case Kind.COMPLETE:
                 self._open()
             case Kind.ANSWER | Kind.NO_ANSWER:
@@ -251,10 +252,10 @@ class NetworkWorker:
         if self._has_moved():
             self._dispatched_seen = self._memory.watermarks.dispatched
             for parked in list(parking.take_grown()):
-                self._service.answer_parked(parked, now_ms, is_last=False)
+                self._service.answer_parked(parked, now_ms)
                 looked += 1
         for parked in list(parking.take_expired(now_ms)):
-            self._service.answer_parked(parked, now_ms, is_last=True)
+            self._service.answer_parked(parked, now_ms)
             looked += 1
         return looked
 

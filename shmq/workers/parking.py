@@ -1,22 +1,28 @@
-"""Pulls that wait for their queue to grow, or for a deadline.
+"""Pulls and pops that wait for a queue to grow, for news, or for a deadline.
 
-Kept by queue slot. When the dispatcher has moved, one vector comparison finds the slots that grew past
-what any pull of theirs waits for; only those pulls are looked at. Deadlines are kept in a heap; an entry
-whose pull was answered before is skipped when it comes up, or dropped with its like when they are many.
+Kept by queue slot; one that waits for several queues is kept with each. When the dispatcher has moved, one vector
+comparison finds the slots that grew past what any pull of theirs waits for; only those pulls are looked at. Deadlines
+are kept in a heap; an entry whose pull was answered before is skipped when it comes up, or dropped with its like when
+they are many.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from shmq.broker.outcome import Park
 from shmq.jit import Words
+from shmq.store.position import NONE
 
 _STALE_MAX: Final = 64
+
+KeyT = TypeVar("KeyT")
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +38,18 @@ class Parked:
     owner: Any
     is_waiting: bool = field(default=True)
 
+    @property
+    def watched(self) -> list[tuple[int, int]]:
+        """The slots that it waits for, each with the offset that the queue must grow past."""
+        park = self.park
+        return [(park.slot, park.past_offset), *park.also] if park.slot != NONE else []
+
+    @property
+    def look_ms(self) -> int:
+        """When it is looked at whatever came."""
+        park = self.park
+        return min(park.look_ms, park.deadline_ms) if park.look_ms else park.deadline_ms
+
 
 class Parking:
     """All pulls that wait in one worker."""
@@ -39,7 +57,9 @@ class Parking:
     def __init__(self, queue_max: Words) -> None:
         """Take the queue table's column of max offsets."""
         self._queue_max = queue_max
-        self._by_slot: dict[int, list[Parked]] = {}
+        self._by_slot: dict[int, list[tuple[int, Parked]]] = {}
+        self._by_news: dict[str, list[Parked]] = {}
+        self._by_key: Counter[str] = Counter()
         self._deadlines: list[tuple[int, int, Parked]] = []
         self._order = count()
         self._waiting = 0
@@ -57,10 +77,24 @@ class Parking:
         if len(self._deadlines) > 2 * self._waiting + _STALE_MAX:
             self._deadlines = [each for each in self._deadlines if each[2].is_waiting]
             heapq.heapify(self._deadlines)
-        self._by_slot.setdefault(park.slot, []).append(parked)
-        heapq.heappush(self._deadlines, (park.deadline_ms, next(self._order), parked))
+        for slot, past_offset in parked.watched:
+            self._by_slot.setdefault(slot, []).append((past_offset, parked))
+        for news in park.news:
+            self._by_news.setdefault(news, []).append(parked)
+        self._by_key[park.key] += 1
+        heapq.heappush(self._deadlines, (parked.look_ms, next(self._order), parked))
         self._is_stale = True
         return parked
+
+    def count(self, key: str) -> int:
+        """How many wait under a key, or altogether under none."""
+        return self._by_key[key] if key else self._waiting
+
+    def take_told(self, news: str) -> Iterator[Parked]:
+        """Take out what listens for some news."""
+        for parked in list(self._by_news.get(news, ())):
+            self._remove(parked)
+            yield parked
 
     def take_grown(self) -> Iterator[Parked]:
         """Take out the pulls whose queue has grown past what they wait for."""
@@ -71,12 +105,13 @@ class Parking:
         for slot in self._slots[self._queue_max[self._slots] > self._past]:
             waiting = self._by_slot.get(int(slot), [])
             newest = self._queue_max[slot]
-            for parked in [each for each in waiting if newest > each.park.past_offset]:
-                self._remove(parked)
-                yield parked
+            for parked in [parked for past_offset, parked in waiting if newest > past_offset]:
+                if parked.is_waiting:  # it may have watched this slot twice
+                    self._remove(parked)
+                    yield parked
 
     def take_expired(self, now_ms: int) -> Iterator[Parked]:
-        """Take out the pulls whose time is over."""
+        """Take out the pulls whose time is over, and those that want to be looked at."""
         while self._deadlines and self._deadlines[0][0] <= now_ms:
             parked = heapq.heappop(self._deadlines)[2]
             if parked.is_waiting:
@@ -85,8 +120,8 @@ class Parking:
 
     def forget(self, is_gone: Callable[[Any], bool]) -> None:
         """Drop the pulls of owners that went away."""
-        for waiting in list(self._by_slot.values()):
-            for parked in [each for each in waiting if is_gone(each.owner)]:
+        for _, _, parked in self._deadlines:
+            if parked.is_waiting and is_gone(parked.owner):
                 self._remove(parked)
 
     def wait_ms(self, now_ms: int, longest_ms: int) -> int:
@@ -98,14 +133,25 @@ class Parking:
     def _remove(self, parked: Parked) -> None:
         parked.is_waiting = False
         self._waiting -= 1
-        waiting = self._by_slot[parked.park.slot]
-        waiting.remove(parked)
-        if not waiting:
-            del self._by_slot[parked.park.slot]
+        for slot, past_offset in parked.watched:
+            _drop(self._by_slot, slot, (past_offset, parked))
+        for news in parked.park.news:
+            _drop(self._by_news, news, parked)
+        self._by_key[parked.park.key] -= 1
+        if not self._by_key[parked.park.key]:
+            del self._by_key[parked.park.key]
         self._is_stale = True
 
     def _refresh(self) -> None:
         self._is_stale = False
         self._slots = np.fromiter(self._by_slot, dtype=np.int64, count=len(self._by_slot))
-        lowest = (min(each.park.past_offset for each in waiting) for waiting in self._by_slot.values())
+        lowest = (min(past_offset for past_offset, _ in waiting) for waiting in self._by_slot.values())
         self._past = np.fromiter(lowest, dtype=np.int64, count=len(self._by_slot))
+
+
+def _drop(lists: dict[KeyT, list[ItemT]], key: KeyT, item: ItemT) -> None:
+    """Take an item out of one of many lists; one that is empty then goes too."""
+    waiting = lists[key]
+    waiting.remove(item)
+    if not waiting:
+        del lists[key]

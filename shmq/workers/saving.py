@@ -35,6 +35,10 @@ class Saving:
         """Have documents saved by the next `save`."""
         self._unsaved.update(names)
 
+    def is_noted(self, name: DocumentName) -> bool:
+        """Whether a document will be saved by the next `save`."""
+        return name in self._unsaved
+
     def save(self, content_of: Callable[[DocumentName], Any], now_ms: int, *, at_once: bool) -> None:
         """Write the documents that changed, soon after a failure only where it must be at once."""
         if now_ms < self._again_ms and not at_once:

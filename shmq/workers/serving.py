@@ -12,8 +12,10 @@ from typing import Any
 import orjson
 
 from shmq.broker.outcome import Answered, Append, Appended, Ask, Await, Call, Outcome, Park, Peer, Reply
+from shmq.broker.pop_desk import news_of
 from shmq.broker.replica import Replica
 from shmq.broker.requests import REQUESTS, Plane, Request
+from shmq.broker.updates import Update
 from shmq.errors import PeerError, RequestError
 from shmq.shared import roster
 from shmq.wire.codes import RequestCode, ResponseCode
@@ -84,6 +86,7 @@ class Service:
         self._serials = roster.serials(epoch)
         self.outstanding = Outstanding()
         self.parking = Parking(replica.reader.queues.max)
+        replica.pops.count_held = self.parking.count
         self.served = 0
 
     def serve(self, connection: RowConnection, frame: Frame, now_ms: int) -> None:
@@ -107,11 +110,19 @@ class Service:
             client: Client = connection.data
             self._go_on(caller, lambda: self._handle(request, caller, client.peer, now_ms))
 
-    def answer_parked(self, parked: Parked, now_ms: int, *, is_last: bool) -> None:
-        """Look again at a pull that waited."""
+    def answer_parked(self, parked: Parked, now_ms: int) -> None:
+        """Look again at a pull that waited, for the last time if its deadline is over."""
         caller: Caller = parked.owner
+        is_last = now_ms >= parked.park.deadline_ms
         if caller.connection.is_open:
             self._go_on(caller, lambda: parked.park.again(now_ms, is_last))
+
+    def tell(self, update: Update, now_ms: int) -> None:
+        """Look again at what listens for what an update says."""
+        news = news_of(update)
+        if news is not None:
+            for parked in list(self.parking.take_told(news)):
+                self.answer_parked(parked, now_ms)
 
     def take_answer(self, serial: int, answer: bytes) -> None:
         """Pass the conductor's answer to a request on; no bytes mean that there is none."""

@@ -20,6 +20,7 @@ from shmq.store.queue_table import QueueTable, format_queue_table, queue_table_b
 from shmq.store.read import QueueReader
 from shmq.store.store_files import StoreSizes
 from shmq.wire.command import Command
+from shmq.workers.flight_store import SqliteFlightStore
 from tests.support.small_store import SmallStore
 
 PEER = Peer(Host(b"\x7f\x00\x00\x01", 50000), Host(b"\x7f\x00\x00\x01", 10911))
@@ -86,6 +87,7 @@ class SmallMetadata:
         self.state = Metadata(
             self.settings, self.tables, documents or {}, StoreReader(self.queues_reader), NOW_MS
         )
+        self.state.pops.use(SqliteFlightStore(":memory:"), is_table_new=True, was_closed=True)
 
     def again(self, **settings):
         """The state that a start after this one makes of what was saved, in tables that are empty."""

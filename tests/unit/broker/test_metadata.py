@@ -55,6 +55,7 @@ def test_documents_have_the_names_of_rocketmq_but_for_one_that_it_lacks():
         "transactions.json",
         "consumerFilter.json",
         "timermetrics",
+        "messageRequestMode.json",
     ]
 
 

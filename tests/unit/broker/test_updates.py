@@ -16,7 +16,15 @@ from shmq.broker.questions import (
     ask_topic,
     parse_question,
 )
-from shmq.broker.updates import FilterUpdate, GroupUpdate, SubscriptionUpdate, TopicUpdate, decode, encode
+from shmq.broker.updates import (
+    FilterUpdate,
+    GroupUpdate,
+    PopFreedUpdate,
+    SubscriptionUpdate,
+    TopicUpdate,
+    decode,
+    encode,
+)
 from shmq.wire.heartbeat_bodies import ConsumeType, MessageModel, SubscriptionData
 from shmq.wire.topic_bodies import SubscriptionGroupConfig, TopicConfig
 
@@ -32,6 +40,7 @@ GROUP = SubscriptionGroupConfig("g", retry_queue_count=3, retry_policy={"type": 
         GroupUpdate("g", 1, GROUP),
         GroupUpdate("g", 1, GROUP, ("T", "U")),
         GroupUpdate("g", 1, None),
+        PopFreedUpdate("g", "T"),
         SubscriptionUpdate(
             "g",
             MessageModel.BROADCASTING,

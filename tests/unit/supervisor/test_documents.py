@@ -8,6 +8,7 @@ from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.store.store_files import StorePaths
 from shmq.supervisor.documents import check_documents
+from shmq.workers.flight_store import SqliteFlightStore
 from tests.support.tree import tree_of
 
 GOOD = {
@@ -119,3 +120,28 @@ def test_more_than_the_tables_have_room_for_is_refused(config: Config) -> None:
         b'{"topicConfigTable":{"T":{"readQueueNums":1000000,"writeQueueNums":1000000,"perm":6}}}'
     )
     assert "no room" in refusal(config)
+
+
+def test_a_file_of_popped_messages_is_looked_at_and_left_as_it_is(config: Config) -> None:
+    path = StorePaths.of(config).flights
+    check(config)
+    assert not path.exists()
+    path.parent.mkdir()
+    path.touch()
+    check(config)
+    SqliteFlightStore(path).abandon()  # with all of it in the write-ahead log
+    check(config)
+    SqliteFlightStore(path).close()
+    check(config)
+
+
+@pytest.mark.parametrize(
+    "content", [b"x" * 5000, b"SQLite format 3\0", b"SQLite format 3\0".ljust(60, b"x") + b"\0\0\0\x09" * 20]
+)
+def test_a_file_of_popped_messages_that_is_none_is_refused(config: Config, content: bytes) -> None:
+    path = StorePaths.of(config).flights
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    said = refusal(config)
+    assert str(path) in said
+    assert "does not come again" in said

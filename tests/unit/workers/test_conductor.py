@@ -160,7 +160,7 @@ def test_while_nobody_is_there_it_looks_seldom(tmp_path, monkeypatch):
     assert wait_ms() > interval_ms
     monkeypatch.setattr(type(conductor._state.delays), "is_anything_waiting", property(lambda _: True))
     wait_ms()
-    due_ms = conductor._agenda._due_ms[conductor._save_delays] - clock[0]
+    due_ms = conductor._agenda._due_ms[conductor._upkeep._save_delays] - clock[0]
     assert (
         due_ms <= ground.config.delay_offset_flush_interval_ms
     )  # what waits moves offsets when it is delivered

@@ -1,9 +1,11 @@
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from shmq.broker.outcome import Park
+from shmq.store.position import NONE
 from shmq.workers.parking import Parking
 
 
@@ -141,3 +143,56 @@ def test_who_was_answered_is_let_go_of_long_before_the_deadline(parking, queue_m
     del owner
     assert len(answered) < 100
     assert expired(parking, 10**6) == ["waits"]
+
+
+def several(*slots, news=(), look_ms=0, key=""):
+    (slot, past_offset), *also = slots or [(NONE, 0)]
+    first = park(slot, past_offset)
+    return replace(first, also=tuple(also), news=news, look_ms=look_ms, key=key)
+
+
+def test_a_pop_waits_for_any_of_its_queues(parking, queue_max):
+    for slot in (1, 2):
+        parking.add(several((1, 0), (2, 5)), "a")
+        queue_max[1], queue_max[2] = 0, 5
+        assert grown(parking) == []
+        queue_max[slot] = 6
+        assert grown(parking) == ["a"]
+        queue_max[:] = 9
+        assert grown(parking) == []
+
+
+def test_a_pop_that_watches_one_queue_twice_is_taken_once(parking, queue_max):
+    parking.add(several((1, 0), (1, 0)), "a")
+    queue_max[1] = 1
+    assert grown(parking) == ["a"]
+    assert len(parking) == 0
+
+
+def test_a_pop_listens_for_news(parking, queue_max):
+    parking.add(several((1, 0), news=("x", "y")), "a")
+    parking.add(several(news=("y",)), "b")
+    assert [each.owner for each in parking.take_told("x")] == ["a"]
+    assert [each.owner for each in parking.take_told("y")] == ["b"]
+    assert list(parking.take_told("y")) == []
+    queue_max[1] = 1
+    assert grown(parking) == []
+
+
+def test_a_pop_may_be_looked_at_before_its_deadline(parking):
+    parking.add(several(look_ms=300), "a")
+    parking.add(several(look_ms=5000), "b")
+    assert parking.wait_ms(0, 10_000) == 300
+    assert expired(parking, 300) == ["a"]
+    assert expired(parking, 1000) == ["b"]
+
+
+def test_who_waits_is_counted_by_key(parking):
+    first = parking.add(several((1, 0), key="k"), "a")
+    parking.add(several(key="k", news=("n",)), "b")
+    parking.add(park(), "c")
+    assert [parking.count(key) for key in ("k", "", "none")] == [2, 3, 0]
+    parking.forget(lambda owner: owner == "a")
+    assert not first.is_waiting
+    assert list(parking.take_told("n"))
+    assert [parking.count(key) for key in ("k", "")] == [0, 1]
