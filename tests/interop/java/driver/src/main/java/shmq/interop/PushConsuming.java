@@ -20,8 +20,9 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * A push consumer, concurrent or orderly, until it is told to stop.
  *
  * <p>With {@code --fail-every K} it refuses each message whose number K divides the first time it sees it, and counts
- * it only when the broker delivers it again through the group's retry topic. With {@code --class-filter SOURCE} it
- * uploads a filter to the broker's filter servers, and pulls through them.
+ * it only when the broker delivers it again through the group's retry topic. With {@code --refuse-every K} it refuses
+ * such a message however often it comes. With {@code --class-filter SOURCE} it uploads a filter to the broker's filter
+ * servers, and pulls through them. With {@code --pop true} the broker decides how it gets its messages.
  */
 final class PushConsuming {
     private static final int THREADS = 8;
@@ -33,6 +34,8 @@ final class PushConsuming {
     private final Report report;
     private final Tally tally;
     private final int failEvery;
+    private final int refuseEvery;
+    private final boolean pop;
     private final AtomicInteger refused = new AtomicInteger();
     private final AtomicInteger retried = new AtomicInteger();
 
@@ -41,6 +44,8 @@ final class PushConsuming {
         this.report = report;
         tally = new Tally(options);
         failEvery = options.number("fail-every", 0);
+        refuseEvery = options.number("refuse-every", 0);
+        pop = options.flag("pop");
     }
 
     boolean run() throws Exception {
@@ -53,6 +58,9 @@ final class PushConsuming {
         consumer.setConsumeThreadMin(THREADS);
         consumer.setConsumeThreadMax(THREADS);
         consumer.setAwaitTerminationMillisWhenShutdown(AWAIT_HANDLED_MS);
+        if (pop) {
+            PopMode.prepare(consumer, options);
+        }
         String source = options.text("class-filter", "");
         if (source.isEmpty()) {
             consumer.subscribe(options.text("topic"), Selection.of(options));
@@ -82,10 +90,16 @@ final class PushConsuming {
     private ConsumeConcurrentlyStatus consume(List<MessageExt> messages, ConsumeConcurrentlyContext context) {
         for (MessageExt message : messages) {
             String[] head = Body.head(message.getBody());
+            if (refuseEvery > 0 && head != null && Integer.parseInt(head[1]) % refuseEvery == 0) {
+                refused.incrementAndGet();
+                return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+            }
             if (failEvery > 0 && head != null && Integer.parseInt(head[1]) % failEvery == 0) {
                 if (message.getReconsumeTimes() == 0) {
                     refused.incrementAndGet();
-                    context.setDelayLevelWhenNextConsume(RETRY_AFTER_1_S);
+                    if (!pop) { // who pops has other levels, of which the first is the default
+                        context.setDelayLevelWhenNextConsume(RETRY_AFTER_1_S);
+                    }
                     return ConsumeConcurrentlyStatus.RECONSUME_LATER; // a batch is one message here
                 }
                 retried.incrementAndGet();
@@ -97,6 +111,10 @@ final class PushConsuming {
 
     private Collection<MessageQueue> assignment(DefaultMQPushConsumer consumer) {
         String topic = options.text("topic");
+        if (pop) {
+            return PopMode.assignment(consumer).stream()
+                .filter(queue -> queue.getTopic().equals(topic)).collect(Collectors.toList());
+        }
         return consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
             .filter(queue -> queue.getTopic().equals(topic)).collect(Collectors.toList());
     }
