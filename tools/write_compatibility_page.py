@@ -30,10 +30,10 @@ answered in its own.
 
 | client | what it does there |
 | --- | --- |
-| Java `rocketmq-client` 4.9.8 and 5.5.0 | sync, async, oneway and batch sends, both header encodings; push consumer (concurrent, orderly, retries); lite-pull consumer; two consumers of a group that share the queues anew when one leaves; queries by key, by unique id and by offset id |
+| Java `rocketmq-client` 4.9.8 and 5.5.0 | sync, async, oneway and batch sends, both header encodings; push consumer (concurrent, orderly, retries); lite-pull consumer; two consumers of a group that share the queues anew when one leaves; queries by key, by unique id and by offset id; transactions: commit, rollback, unknown and checks, also of what another producer has left |
 | `mqadmin` 5.3.3 | queryMsgByKey, queryMsgByUniqueKey, queryMsgById, queryCq; deleteExpiredCommitLog, cleanExpiredCQ, cleanUnusedTopic, deleteTopic, brokerStatus |
 | C++ client 2.x (PyPI `rocketmq` 0.4.4) | sync, oneway and ordered sends, push consumer |
-| Java broker 5.3.3 | opens a store that shmq wrote or trimmed, and the reverse; registers at our name server |
+| Java broker 5.3.3 | opens a store that shmq wrote or trimmed, and the reverse; decides transactions that the other has left open; registers at our name server |
 | Java name server 5.3.3 | our broker registers there |
 
 ## Where shmq differs on purpose
