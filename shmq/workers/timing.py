@@ -18,6 +18,7 @@ from shmq.broker.outcome import Append, Appended, Outcome
 from shmq.broker.timer_report import Progress
 from shmq.broker.timers import QUIET_MS, Marks, TimedDelivery, Timers
 from shmq.config.settings import Config
+from shmq.errors import StoreError
 from shmq.store import properties as property_text
 from shmq.store.position import NONE
 from shmq.store.timer_check import TimerCheck
@@ -33,6 +34,8 @@ ENQUEUE_COUNT_MAX: Final = 4096
 COMING_MS: Final = 5
 """While messages come, so long they are gathered between two looks."""
 DRAIN_MS: Final = 5
+AGAIN_MS: Final = 1000
+"""After what the disk refused."""
 TRIM_MS: Final = 30_000
 REPORT_MS: Final = 1000
 SAVE_MS: Final = 10_000
@@ -89,6 +92,18 @@ class Timing:
 
     def look(self, now_ms: int) -> int:
         """Put into slots what has come, deliver what is due; return after how many ms to look again."""
+        try:
+            wait_ms = self._look(now_ms)
+        except StoreError as error:  # a full disk: what is acknowledged is in the log, and waits
+            if str(error) != self._problem:
+                self._problem = str(error)
+                self._log.error("timers cannot go on", reason=self._problem)
+            self._is_quiet = False
+            return AGAIN_MS
+        self._problem = ""
+        return wait_ms
+
+    def _look(self, now_ms: int) -> int:
         self._is_quiet = True
         if not self._config.timer_wheel_enable or self._is_stopped or not self._open(now_ms):
             return QUIET_MS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from shmq.broker.outcome import PutStatus
 from shmq.broker.timers import GRACE_MS
@@ -39,15 +39,23 @@ class TimersAgainstModel(RuleBasedStateMachine):
         self.small.close()
         shutil.rmtree(self.root)
 
+    @initialize(delays_ms=st.lists(DELAYS, min_size=2, max_size=4))
+    def begin(self, delays_ms):
+        for delay_ms in delays_ms:
+            self.send(0, delay_ms, "at")
+
     @rule(queue_id=st.integers(0, QUEUES - 1), delay_ms=DELAYS, form=st.sampled_from(["ms", "at"]))
+    def send_one(self, queue_id, delay_ms, form):
+        self.send(queue_id, delay_ms, form)
+
     def send(self, queue_id, delay_ms, form):
+        """Send a message that is due after a delay, which it asks for in one of two ways."""
         moment_ms = self.small.now_ms + delay_ms
         asked = {"TIMER_DELAY_MS": delay_ms} if form == "ms" else {"TIMER_DELIVER_MS": moment_ms}
         key, handle = self.small.send(queue_id, **asked)
         assert handle is not None
         self.due[key] = (queue_id, moment_ms)
 
-    @precondition(lambda self: self.due)
     @rule(data=st.data())
     def recall(self, data):
         key = data.draw(st.sampled_from(sorted(self.due)))
@@ -59,6 +67,29 @@ class TimersAgainstModel(RuleBasedStateMachine):
     @rule(passed_ms=st.one_of(st.integers(0, 300), st.integers(0, 12_000)))
     def pass_time(self, passed_ms):
         self.small.now_ms += passed_ms
+
+    @rule(data=st.data(), early_ms=st.integers(0, 3), stored=st.integers(0, 2), saved=st.booleans())
+    def die_delivering(self, data, early_ms, stored, saved):
+        """Come to a message's moment, or just before it, and end with its delivery on its way."""
+        self.small.look()
+        _, due_ms = self.due[data.draw(st.sampled_from(sorted(self.due)))]
+        self.small.now_ms = max(self.small.now_ms, due_ms - early_ms)
+        self.small.look()
+        self.small.now_ms += data.draw(st.sampled_from([0, GRACE_MS]))
+        self.small.look()
+        self.crash(stored, saved)
+
+    @rule(data=st.data())
+    def recall_at_last(self, data):
+        """Take a message back in the last moment in which that is accepted."""
+        key = data.draw(st.sampled_from(sorted(self.due)))
+        out_ms = (self.due[key][1] - 1) // PRECISION_MS * PRECISION_MS
+        if self.small.now_ms <= out_ms:
+            self.small.look()
+            self.small.now_ms = out_ms
+            self.small.look()
+            self.small.recall(key, out_ms)
+            self.recalled.add(key)
 
     @rule(count_max=st.sampled_from([1, 3, 4096]))
     def look(self, count_max):
@@ -75,7 +106,11 @@ class TimersAgainstModel(RuleBasedStateMachine):
         self.check()
 
     @rule(stored=st.integers(0, 2), saved=st.booleans())
+    def die(self, stored, saved):
+        self.crash(stored, saved)
+
     def crash(self, stored, saved):
+        """Begin anew, with what the check file last said or with what it would say now."""
         if saved:
             self.small.save()
         self.small.crash(stored)
@@ -96,5 +131,5 @@ class TimersAgainstModel(RuleBasedStateMachine):
                 self.seen[key] = self.small.now_ms
 
 
-TimersAgainstModel.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TimersAgainstModel.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
 TestTimersAgainstModel = TimersAgainstModel.TestCase

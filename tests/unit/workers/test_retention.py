@@ -11,6 +11,7 @@ from shmq.broker.effects import Cleaning
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
 from shmq.shared import broker_memory, gates, plan
+from shmq.store.position import NONE
 from shmq.store.queue_directory import QueueDirectory, queue_path
 from shmq.store.recover import Tables, recover
 from shmq.store.store_files import was_left_open
@@ -157,6 +158,17 @@ def test_nothing_goes_by_itself_while_nothing_is_expired(ground):
     assert ground.log_starts == before
     assert ground.told == []
     ground.check_trimmed(0)
+
+
+def test_no_file_goes_that_others_need(ground):
+    ground.age([100, 100, 100, 100])
+    retention = ground.retention()
+    retention.keep_for(lambda: [NONE, 2 * LOG_BYTES - 1, 3 * LOG_BYTES])
+    retention.start()
+    retention.clean(Cleaning.EXPIRED)
+    finish(retention)
+    retention.close()
+    ground.check_trimmed(LOG_BYTES)
 
 
 def test_a_request_deletes_what_is_expired_and_no_more(ground):
