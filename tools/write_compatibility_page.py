@@ -90,6 +90,13 @@ answered in its own.
   nothing, where Java commits the offset behind it. `timerWheelEnable=false` does not forbid pop. POLLING_INFO and the limits
   of waiting pops count those of one network worker. QUERY_ASSIGNMENT knows the queues of this broker alone: a topic that
   several brokers serve is to be rebalanced by its clients.
+- A reset of offsets by the clients (`useServerSideResetOffset=false`) tells each client in the form that its own library
+  reads; Java takes the form of the administrator's library. What a group commits by a pull that is told of a reset does
+  not count; Java lets it overwrite the reset until the client has begun anew.
+- A reply (SEND_REPLY_MESSAGE) is stored with its flags, so that a compressed one can be read; Java stores 0.
+- Sends are refused with SYSTEM_BUSY as they come only while the writer is there and stands still
+  (`writer_busy_ms_max`); what lies in its ring already is stored all the same, so that a producer whose time is over may
+  find its message stored twice, once by each try.
 
 ## Not built yet
 
@@ -97,7 +104,7 @@ answered in its own.
 | --- | --- |
 | bit maps for SQL92 filters (`enableConsumeQueueExt`, `enableCalcFilterBitMap`) | expressions are evaluated when messages are pulled; colocated consumers filter by tags only |
 | flow control of a slot of the timer wheel (`timerCongestNumEachSlot`, without a limit by default) | no send is refused for it |
-| PEEK_MESSAGE and POP_ROLLBACK, request-reply | REQUEST_CODE_NOT_SUPPORTED |
+| PEEK_MESSAGE and POP_ROLLBACK | REQUEST_CODE_NOT_SUPPORTED |
 | replication, controller, ACL, TLS | absent; a slave role is refused at the start, a TLS hello closes its connection |
 """
 

@@ -9,7 +9,7 @@ the queues anew are told so. All of this lives in memory: after a restart the cl
 back, and so do the workers, who announce the heartbeats that they have seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -162,6 +162,15 @@ class Clients:
                 self.leave_consumers(name, channel, notify=False)
         self._effects += [CloseChannel(channel) for channel in sorted(silent)]
 
+    def find_consumer(self, name: str, client_id: str) -> Client | None:
+        """Return a member of a consumer group by its id; the one heard last where it is there twice."""
+        group = self.consumers.get(name)
+        return None if group is None else _heard_last(group.clients.values(), client_id)
+
+    def find_producer(self, client_id: str) -> Client | None:
+        """Return a producer by its id, whatever its groups; the one heard last where it is there twice."""
+        return _heard_last((each for group in self.producers.values() for each in group.values()), client_id)
+
     def client_ids(self, name: str) -> tuple[str, ...]:
         """Return the ids of a consumer group's members, each once."""
         group = self.consumers.get(name)
@@ -219,6 +228,11 @@ class Clients:
                 fields=write_header(NotifyConsumerIdsChangedHeader(consumer_group=group.name)),
             )
             self._effects.append(Push(channel, command))
+
+
+def _heard_last(clients: Iterable[Client], client_id: str) -> Client | None:
+    mine = (client for client in clients if client.client_id == client_id)
+    return max(mine, key=lambda client: client.seen_ms, default=None)
 
 
 def _replace_subscriptions(known: dict[str, SubscriptionData], said: tuple[SubscriptionData, ...]) -> bool:

@@ -57,6 +57,15 @@ class Reader(Protocol):
     def message(self, position: int) -> StoredRecord | None:
         """Return the message whose record begins at a position of the log; None where none does."""
 
+    def raw_message(self, position: int) -> bytes | None:
+        """Return the record that begins at a position of the log, as it lies there; None where none does."""
+
+    def bounds(self, slot: int) -> tuple[int, int]:
+        """Return the offset of the first message of a queue that is still there, and that after its last."""
+
+    def offset_by_time(self, slot: int, topic: str, queue_id: int, timestamp_ms: int) -> int:
+        """Return the offset of the first message of a queue that was stored at a time or later, or its end."""
+
     def schedule(self, slot: int, queue_id: int, offset: int, count_max: int) -> list[ScheduleEntry]:
         """Return entries of a queue of SCHEDULE_TOPIC_XXXX from an offset on, below its max offset."""
 

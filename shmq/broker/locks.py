@@ -1,6 +1,6 @@
 """Locks: which client holds which queue of a group, so that the group consumes the queue in order.
 
-A lock lives for a minute after it was last asked for; clients ask every 20 s and trust what they hold for 30 s.
+A lock lives for a minute after it was last asked for, unless it is set otherwise; clients ask every 20 s and trust what they hold for 30 s.
 Locks are kept in memory only, as in RocketMQ: after a restart of the conductor the first who asks gets a queue.
 """
 
@@ -18,15 +18,16 @@ class _Lock:
     client_id: str
     asked_ms: int
 
-    def is_held(self, now_ms: int) -> bool:
-        """Whether its holder asked for it recently enough."""
-        return now_ms - self.asked_ms <= LOCK_LIFE_MS
+    def is_held(self, since_ms: int) -> bool:
+        """Whether its holder asked for it at that time or later."""
+        return self.asked_ms >= since_ms
 
 
 class QueueLocks:
     """All locks, by group and queue."""
 
-    def __init__(self) -> None:
+    def __init__(self, life_ms: int = LOCK_LIFE_MS) -> None:
+        self._life_ms = life_ms
         self._groups: dict[str, dict[MessageQueue, _Lock]] = {}
 
     def take(
@@ -37,7 +38,7 @@ class QueueLocks:
         taken: list[MessageQueue] = []
         for queue in dict.fromkeys(queues):
             lock = locks.get(queue)
-            if lock is None or lock.client_id == client_id or not lock.is_held(now_ms):
+            if lock is None or lock.client_id == client_id or not lock.is_held(now_ms - self._life_ms):
                 locks[queue] = _Lock(client_id, now_ms)
                 taken.append(queue)
         return tuple(taken)
@@ -56,12 +57,12 @@ class QueueLocks:
 
     def is_any_held(self, group: str, now_ms: int) -> bool:
         """Whether a client of the group holds a queue, which means that the group consumes in order."""
-        return any(lock.is_held(now_ms) for lock in self._groups.get(group, {}).values())
+        return any(lock.is_held(now_ms - self._life_ms) for lock in self._groups.get(group, {}).values())
 
     def expire(self, now_ms: int) -> None:
         """Forget the locks that nobody holds any longer."""
         for group, locks in list(self._groups.items()):
-            kept = {queue: lock for queue, lock in locks.items() if lock.is_held(now_ms)}
+            kept = {queue: lock for queue, lock in locks.items() if lock.is_held(now_ms - self._life_ms)}
             if kept:
                 self._groups[group] = kept
             else:

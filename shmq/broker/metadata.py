@@ -101,7 +101,7 @@ class Metadata:
         self.clients = Clients(self.effects)
         self.filters = FilterTable(settings, self.effects)
         self.filter_servers = FilterServers(self.effects)
-        self.locks = QueueLocks()
+        self.locks = QueueLocks(settings.queue_lock_life_ms)
         self.topics.load(documents.get(DocumentName.TOPICS))
         self.groups.load(documents.get(DocumentName.GROUPS))
         self.offsets.load(documents.get(DocumentName.CONSUMER_OFFSETS))

@@ -84,6 +84,21 @@ class Offsets:
         tables = self._tables
         tables.offsets.add(tables.groups.add(group.encode()), slot, offset)
 
+    def reset(self, group: str, slot: int, offset: int) -> None:
+        """Have a group begin anew at an offset of a queue: its members are told at their next pull.
+
+        Raises:
+            StoreError: the table is full.
+        """
+        (row,) = self.make_rows(group, (slot,))
+        self._tables.offsets.reset(row, offset)
+
+    def end_reset(self, group: str, slot: int) -> None:
+        """Have a reset of a group's offset be pending no longer: its members pop, and begin anew there already."""
+        row = self._tables.offsets.row(self._tables.groups.find(group.encode()), slot)
+        if row != NONE:
+            self._tables.offsets.take_reset(row)
+
     def make_rows(self, group: str, slots: tuple[int, ...]) -> list[int]:
         """Have a row for a group in each of these queues, without an offset where it is new; return the rows.
 
@@ -181,4 +196,4 @@ class Offsets:
                 tables.offsets.add(group_id, slot, as_integer(offset, key))
 
     def _forget(self, group_id: int, slot: int) -> None:
-        self._tables.offsets.store(self._tables.offsets.row(group_id, slot), NONE)
+        self._tables.offsets.forget(self._tables.offsets.row(group_id, slot))

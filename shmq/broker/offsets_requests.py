@@ -52,6 +52,8 @@ def handle_update_offset(broker: Replica, request: Command, peer: Peer, now_ms: 
     if slot == NONE:
         remark = f"queueId[{header.queue_id}] is illegal, topic is {header.topic}"
         raise RequestError(ResponseCode.INVALID_PARAMETER, remark)
+    if broker.is_reset(group.group_id, slot):
+        return Reply(request.reply(remark="Offset has been previously reset"))
     if broker.commit_offset(group.group_id, slot, header.commit_offset):
         return Reply(request.reply())
 

@@ -55,12 +55,16 @@ class Appended(NamedTuple):
         queue_offset: of the first record.
         positions: of each record in the commit log.
         store_timestamp_ms: the writer's clock.
+        waited_ms: of one that never reached the writer, for which there was no room for too long: how long it waited.
+        waiting_count: and how many waited behind it.
     """
 
     status: PutStatus
     queue_offset: int
     positions: tuple[int, ...]
     store_timestamp_ms: int
+    waited_ms: int = 0
+    waiting_count: int = 0
 
 
 class Answered(NamedTuple):

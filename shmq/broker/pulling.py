@@ -5,7 +5,8 @@ of the mapped log. Where there is none the request may be parked: it is looked a
 all its checks, and goes on waiting while nothing matches its filter. How far it has looked is remembered, so that no
 entry is filtered twice, and told to the client when the time is over, which then asks from there.
 
-An offset that the client commits by the way is stored once, when the request comes.
+An offset that the client commits by the way is stored once, when the request comes; but where a reset of the group's
+offset is pending the answer is where to begin anew, and nothing else.
 """
 
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from shmq.broker.replica import GroupView, Replica, TopicView
 from shmq.broker.sql.compiling import compile_sql
 from shmq.broker.sql.tree import SqlError
 from shmq.errors import RequestError
+from shmq.store.position import NONE
 from shmq.store.read import ReadResult, ReadStatus
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command
@@ -106,6 +108,9 @@ def _pull(pull: _Pull) -> Outcome:
         return _ask_for_group(pull)
     topic = _readable_topic(pull, group)
     source = _Source(topic, group, topic.slots[header.queue_id], _wanted(pull, group))
+    reset = broker.take_reset(group.group_id, source.slot)
+    if reset != NONE:
+        return _answer_reset(pull, source, reset)
     if not pull.has_waited and header.sys_flag & PULL_COMMIT_OFFSET and header.commit_offset >= 0:
         return _commit(pull, source)
     return _read(pull, source)
@@ -161,6 +166,13 @@ def _answer(pull: _Pull, source: _Source, result: ReadResult, code: ResponseCode
         group_sys_flag=source.group.config.group_sys_flag,
     )
     return Reply(pull.request.reply(code, status.name, write_header(header)), tuple(result.slices))
+
+
+def _answer_reset(pull: _Pull, source: _Source, offset: int) -> Reply:
+    """Tell a client where an administrator wants its group to begin anew; what it commits by the way is of before."""
+    min_offset, max_offset = pull.broker.reader.bounds(source.slot)
+    result = ReadResult(ReadStatus.OFFSET_RESET, offset, min_offset, max_offset)
+    return _answer(pull, source, result, ResponseCode.PULL_OFFSET_MOVED)
 
 
 def _commit(pull: _Pull, source: _Source) -> Outcome:

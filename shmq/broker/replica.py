@@ -172,6 +172,16 @@ class Replica:
         row = self.offsets.row(view.group_id, slot)
         return NONE if row == NONE else self.offsets.load(row)
 
+    def is_reset(self, group_id: int, slot: int) -> bool:
+        """Whether a reset of a group's offset waits to be told to it."""
+        row = self.offsets.row(group_id, slot)
+        return row != NONE and self.offsets.pending_reset(row) != NONE
+
+    def take_reset(self, group_id: int, slot: int) -> int:
+        """Take the pending reset of a group's offset, which is to be told to it; NONE without."""
+        row = self.offsets.row(group_id, slot)
+        return NONE if row == NONE else self.offsets.take_reset(row)
+
     def commit_offset(self, group_id: int, slot: int, offset: int) -> bool:
         """Commit an offset; False where the conductor must first make a row for it."""
         row = self.offsets.row(group_id, slot)

@@ -19,6 +19,7 @@ from shmq.broker import (
     administering_timers,
     administering_topics,
     assigning,
+    consumer_calls,
     ending_transactions,
     membership,
     offsets_requests,
@@ -28,6 +29,8 @@ from shmq.broker import (
     pulling,
     querying,
     recalling,
+    replying,
+    resetting,
     send_back,
     sending,
 )
@@ -128,6 +131,16 @@ _ROWS: Final = (
         RequestCode.QUERY_SUBSCRIPTION_BY_CONSUMER, Plane.CONTROL, administering_groups.handle_subscription
     ),
     Request(RequestCode.GET_CONSUME_STATS, Plane.CONTROL, administering_groups.handle_consume_stats),
+    Request(RequestCode.INVOKE_BROKER_TO_RESET_OFFSET, Plane.CONTROL, resetting.handle_reset_offset),
+    Request(RequestCode.CLONE_GROUP_OFFSET, Plane.CONTROL, resetting.handle_clone_offset),
+    Request(RequestCode.QUERY_CORRECTION_OFFSET, Plane.CONTROL, resetting.handle_correction_offset),
+    Request(
+        RequestCode.INVOKE_BROKER_TO_GET_CONSUMER_STATUS, Plane.CONTROL, consumer_calls.handle_consumer_status
+    ),
+    Request(RequestCode.GET_CONSUMER_RUNNING_INFO, Plane.CONTROL, consumer_calls.handle_running_info),
+    Request(RequestCode.CONSUME_MESSAGE_DIRECTLY, Plane.CONTROL, consumer_calls.handle_consume_directly),
+    Request(RequestCode.SEND_REPLY_MESSAGE, Plane.CONTROL, replying.handle_reply),
+    Request(RequestCode.SEND_REPLY_MESSAGE_V2, Plane.CONTROL, replying.handle_reply),
     Request(
         RequestCode.GET_CONSUMER_CONNECTION_LIST,
         Plane.CONTROL,

@@ -271,6 +271,8 @@ def _append(
 def _answer(send: _Send, queue_id: int, properties: dict[str, str], appended: Appended) -> Reply:
     code = _STORED.get(appended.status)
     if code is None:
+        if appended.waited_ms:
+            _refuse_late(appended)
         refuse_unstored(send.broker, appended.status)
     store_host = send.peer.advertised
     recall_handle = None
@@ -286,6 +288,15 @@ def _answer(send: _Send, queue_id: int, properties: dict[str, str], appended: Ap
         trace_on=True,
     )
     return Reply(send.request.reply(code, fields=write_header(header)))
+
+
+def _refuse_late(appended: Appended) -> NoReturn:
+    """Refuse a message that has waited for the writer for too long, in the words that clients look for."""
+    remark = (
+        "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, "
+        f"period in queue: {appended.waited_ms}ms, size of queue: {appended.waiting_count}"
+    )
+    refuse(ResponseCode.SYSTEM_BUSY, remark)
 
 
 def _record(send: _Send, stored: _Place, sys_flag: int, content: BatchEntry) -> NewRecord:

@@ -9,7 +9,7 @@ from shmq.store.position import NONE
 from shmq.store.queue_entry import SIZE, decode, is_message
 from shmq.store.read import QueueReader
 from shmq.store.record import StoredRecord
-from shmq.store.search import Queue, message_at, position_at, store_ms_at
+from shmq.store.search import Boundary, Queue, message_at, offset_by_time, position_at, store_ms_at
 
 _SCHEDULE_TOPIC: Final = SCHEDULE_TOPIC.encode()
 _POSITION_MAX: Final = (1 << 63) - 1
@@ -29,6 +29,20 @@ class StoreReader:
         """
         found = message_at(self._queues.log, position, 0, _POSITION_MAX)
         return None if found is None else record.decode(found)
+
+    def raw_message(self, position: int) -> bytes | None:
+        """Return the record that begins at a position of the log, as it lies there; None where none does."""
+        found = message_at(self._queues.log, position, 0, _POSITION_MAX)
+        return None if found is None else bytes(found)
+
+    def bounds(self, slot: int) -> tuple[int, int]:
+        """Return the offset of the first message of a queue that is still there, and that after its last."""
+        return self._queues.bounds(slot)
+
+    def offset_by_time(self, slot: int, topic: str, queue_id: int, timestamp_ms: int) -> int:
+        """Return the offset of the first message of a queue that was stored at a time or later, or its end."""
+        queue = Queue(slot, (topic.encode(), queue_id))
+        return offset_by_time(self._queues, queue, timestamp_ms, Boundary.LOWER)
 
     def schedule(self, slot: int, queue_id: int, offset: int, count_max: int) -> list[ScheduleEntry]:
         """Return entries of a queue of SCHEDULE_TOPIC_XXXX from an offset on, below its max offset."""

@@ -191,7 +191,7 @@ class ServiceSettings:
         40,
         "Messages count as in memory while they lie within this share of the machine's memory from the log's end.",
         java="accessMessageInMemoryMaxRatio",
-        allowed=between(1, 100),
+        allowed=between(0, 100),
     )
     filter_scan_bytes_max: int = setting(
         16_000,

@@ -31,7 +31,7 @@ WITHOUT_EFFECT: Final = frozenset(
     authorizationStrategy authorizationWhitelist autoDeleteUnusedStats autoMessageVersionOnTopicLen
     batchDispatchRequestThreadPoolNums batchWriteKvCqSize bitMapLengthConsumeQueueExt
     bottomMostCompressionTypeForConsumeQueueStore broadcastOffsetExpireMaxSecond broadcastOffsetExpireSecond
-    brokerConfigPath brokerElectionPriority brokerFastFailureEnable brokerHeartbeatInterval brokerIP2
+    brokerConfigPath brokerElectionPriority brokerHeartbeatInterval brokerIP2
     brokerNotActiveTimeoutMillis cgColdReadThreshold channelNotActiveInterval checkCRCOnRecover
     checkSyncStateSetPeriod cleanOfflineBrokerInterval
     cleanRocksDBDirtyCQIntervalMin cleanSwapedMapInterval clearRetryTopicWhenDeleteTopic clientAsyncSemaphoreValue
@@ -118,7 +118,7 @@ WITHOUT_EFFECT: Final = frozenset(
     spinLockCollisionRetreatOptimalDegree splitMetadataSize splitRegistrationSize startAcceptSendRequestTimeStamp
     statefulAuthenticationCacheExpiredSecond statefulAuthenticationCacheMaxNum
     statefulAuthorizationCacheExpiredSecond statefulAuthorizationCacheMaxNum statRocksDBCQIntervalSec
-    storePathBrokerIdentity storePathDLedgerCommitLog storePathEpochFile storeReplyMessageEnable storeType
+    storePathBrokerIdentity storePathDLedgerCommitLog storePathEpochFile storeType
     subscriptionExpiredTimeout supportActingMaster syncBrokerMemberGroupPeriod syncBrokerMetadataPeriod
     syncControllerMetadataPeriod syncFromLastFile syncMasterFlushOffsetWhenStartup tieredBackendServiceProvider
     tieredMetadataServiceProvider tieredStorageLevel tieredStoreCommitLogMaxSize tieredStoreConsumeQueueMaxSize
@@ -135,7 +135,7 @@ WITHOUT_EFFECT: Final = frozenset(
     transferMetadataJsonToRocksdb transferMsgByHeap transferOffsetJsonToRocksdb
     travelCqFileNumWhenGetMessage unRegisterBrokerQueueCapacity updateNameServerAddrPeriod
     useABSLock useEpollNativeSelector usePIDColdCtrStrategy userCacheExpiredSecond userCacheMaxNum
-    userCacheRefreshSecond useReentrantLockWhenPutMessage useServerSideResetOffset useStaticSubscription useTLS
+    userCacheRefreshSecond useReentrantLockWhenPutMessage useStaticSubscription useTLS
     validateSystemTopicWhenUpdateTopic waitSecondsForService waitTimeMillsInAckQueue
     waitTimeMillsInAdminBrokerQueue waitTimeMillsInHeartbeatQueue waitTimeMillsInLitePullQueue
     waitTimeMillsInPullQueue waitTimeMillsInTransactionQueue wakeCommitWhenPutMessage wakeFlushWhenPutMessage

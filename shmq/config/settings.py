@@ -24,6 +24,7 @@ from shmq.config.broker_settings import (
     ServiceSettings,
     UpkeepSettings,
 )
+from shmq.config.consuming_settings import ConversationSettings
 from shmq.config.cpu_pinning import AUTO, pinned_cpus
 from shmq.config.filter_settings import FilterSettings
 from shmq.config.host_settings import NetworkSettings, ProcessSettings, StoreSettings
@@ -51,6 +52,7 @@ class Config(
     NetworkSettings,
     UpkeepSettings,
     FilterSettings,
+    ConversationSettings,
     ServiceSettings,
     PopSettings,
     TimerSettings,

@@ -19,7 +19,7 @@ from shmq.fastpath.request import (
 from shmq.jit import kernel
 from shmq.memory.atomics import load_acquire, store_release
 from shmq.memory.endian import load_native_i64
-from shmq.store.offset_table import find_offset, offset_address
+from shmq.store.offset_table import find_offset, offset_address, pending_reset
 from shmq.store.position import NONE
 from shmq.store.queue_table import find_queue
 
@@ -76,4 +76,6 @@ def _committed_at(at_desk: int, row: int, request: int) -> int:
     slot = find_queue(load_native_i64(at_desk + desk.QUEUES), topic_id, queue_id)
     offsets = load_native_i64(at_desk + desk.OFFSETS)
     offset_row = find_offset(offsets, group_id, slot)
-    return 0 if offset_row == NONE else offset_address(offsets, offset_row)
+    if offset_row == NONE or pending_reset(offsets, offset_row) != NONE:
+        return 0
+    return offset_address(offsets, offset_row)

@@ -51,7 +51,7 @@ from shmq.fastpath.tags import UNREADABLE, is_same_filter, parse_tags
 from shmq.jit import kernel, kernel_apart
 from shmq.memory.atomics import store_release
 from shmq.memory.endian import load_native_i32, load_native_i64, load_u8, store_native_i64, store_u8
-from shmq.store.offset_table import find_offset, offset_address
+from shmq.store.offset_table import find_offset, offset_address, pending_reset
 from shmq.store.position import NONE
 from shmq.store.queue_table import find_queue
 from shmq.wire.flags import PERM_READ, PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND
@@ -208,10 +208,12 @@ def _understand(at_desk: int, request: int) -> tuple[bool, Pull]:
             tags, tag_count = _requested_tags(at_desk, request)
         else:
             tags, tag_count = groups.find_subscription(at_desk, group_id, topic_id, given.version)
+        offsets = load_native_i64(at_desk + desk.OFFSETS)
+        row = find_offset(offsets, group_id, slot)
+        if row != NONE:
+            is_plain = pending_reset(offsets, row) == NONE
         if given.sys_flag & PULL_COMMIT_OFFSET and given.commit_offset >= 0:
-            offsets = load_native_i64(at_desk + desk.OFFSETS)
-            row = find_offset(offsets, group_id, slot)
-            is_plain = row != NONE
+            is_plain = is_plain and row != NONE
             commit = offset_address(offsets, row)
     wait_ms = load_native_i64(found + reading.WAIT_MS)
     if wait_ms == NONE:

@@ -142,13 +142,20 @@ class LocalConsumer:
         return None if offset == NONE else offset
 
     def commit(self) -> None:
-        """Let the group go on behind everything that was polled."""
+        """Let the group go on behind everything that was polled.
+
+        Where an administrator has reset the group's offset meanwhile, that goes first: the queue is read from there.
+        """
         self.session.ready()
         if self._life != self.session.lives:
             self._attach()
         offsets = self.session.attachment.memory.offsets
         for queue_id in self.queues:
-            offsets.store(self._rows[queue_id], self._offsets[queue_id])
+            reset = offsets.take_reset(self._rows[queue_id])
+            if reset == NONE:
+                offsets.store(self._rows[queue_id], self._offsets[queue_id])
+            else:
+                self._offsets[queue_id] = reset
 
     def close(self) -> None:
         """Let go of the files, and of a session of its own; nothing is committed by it. Twice is once."""
@@ -190,9 +197,11 @@ class LocalConsumer:
 
     def _begin(self, queue_id: int, from_: From) -> int:
         min_offset, max_offset = self._reader.bounds(self._slots[queue_id])
-        committed = self.committed(queue_id) if from_ == "committed" else None
-        if committed is not None:
-            return committed
+        if from_ == "committed":
+            self.session.attachment.memory.offsets.take_reset(self._rows[queue_id])
+            committed = self.committed(queue_id)
+            if committed is not None:
+                return committed
         return max_offset if from_ == "latest" else min_offset
 
     def _has_news(self) -> bool:

@@ -3,7 +3,8 @@
 An Append is encoded in place, in the ring. Its completion says where it lies; under SYNC_FLUSH one that
 wants to wait is held until `flushed` has passed its end, or its deadline, and is then told apart by its
 status. A full ring keeps Appends in order in memory, where each may wait only so long: then it gets
-SYSTEM_BUSY, as a request that waits too long in the Java broker's queue does. One that no ring can hold (a
+SYSTEM_BUSY, as a request that waits too long in the Java broker's queue does. Sends are refused as they come while
+the writer takes nothing (`busy.py`). One that no ring can hold (a
 batch of many small messages is longer as records than as it came) is MESSAGE_ILLEGAL, and holds up nobody.
 
 Numbers of submissions begin anew above those of any earlier life of this process, so a completion for a
@@ -40,6 +41,8 @@ assert _HEAD.size == submission.HEAD_SIZE
 assert _COMPLETION.size == submission.COMPLETION_SIZE
 assert _FOREIGN.size == completing.FOREIGN_BYTES
 
+NEVER: Final = 1 << 62
+
 Then = Callable[[Appended], None]
 
 
@@ -58,7 +61,7 @@ class _Waiting:
 
     append: Append
     then: Then
-    deadline_ms: int
+    since_ms: int
 
 
 class Appender:
@@ -90,11 +93,17 @@ class Appender:
         self._too_long: deque[Then] = deque()
         self._unflushed: deque[tuple[int, int, Appended, Then]] = deque()  # end, deadline, ...
         self._has_news = False
+        self._is_busy = False
 
     @property
     def is_full(self) -> bool:
         """Whether the ring has no room: nothing new should be taken on."""
         return bool(self._full)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether sends are to be refused, since the writer takes nothing."""
+        return self._is_busy
 
     @property
     def in_flight(self) -> int:
@@ -127,7 +136,7 @@ class Appender:
     def submit(self, append: Append, then: Then, now_ms: int) -> None:
         """Send an Append to the writer; `then` is called with the result in some later `collect`."""
         if self._full or not self._offer(append, then):
-            self._full.append(_Waiting(append, then, now_ms + self._waits.ring_ms))
+            self._full.append(_Waiting(append, then, now_ms))
             self._say_who_waits()
 
     def collect(self, now_ms: int) -> int:
@@ -135,8 +144,10 @@ class Appender:
         answered = self._read_completions(now_ms)
         while self._full and self._offer(self._full[0].append, self._full[0].then):
             self._full.popleft()
-        while self._full and self._full[0].deadline_ms <= now_ms:
-            self._full.popleft().then(_refused(PutStatus.SYSTEM_BUSY))
+        while self._full and now_ms - self._full[0].since_ms >= self._waits.ring_ms:
+            late = self._full.popleft()
+            busy = _refused(PutStatus.SYSTEM_BUSY)
+            late.then(busy._replace(waited_ms=now_ms - late.since_ms, waiting_count=len(self._full)))
             answered += 1
         self._say_who_waits()
         while self._too_long:
@@ -173,9 +184,14 @@ class Appender:
         self._has_news = True
         return True
 
+    def say_busy(self, *, is_busy: bool) -> None:
+        """Note whether sends are to be refused: then the kernels leave them all to Python."""
+        self._is_busy = is_busy
+        self._say_who_waits()
+
     def _say_who_waits(self) -> None:
         if self._desk:
-            store_word(self._desk + desk.APPENDS_WAIT, int(self.is_full))
+            store_word(self._desk + desk.APPENDS_WAIT, int(self.is_full or self._is_busy))
 
     def _foreign(self) -> int:
         """The list of completions that the kernels leave to us; its first word counts them."""
@@ -244,7 +260,12 @@ class Appender:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long an Append may wait for room in the ring, and for the flush."""
+    """How long an Append may wait for room in the ring, and for the flush.
+
+    Attributes:
+        ring_ms: for room; NEVER where it waits until there is some.
+        flush_ms: for the flush.
+    """
 
     ring_ms: int
     flush_ms: int

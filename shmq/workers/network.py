@@ -25,7 +25,8 @@ from shmq.store.read import QueueReader
 from shmq.store.store_files import StorePaths, StoreSizes
 from shmq.wire.frame import Frame
 from shmq.workers.advertising import Advertising
-from shmq.workers.appending import Appender, Waits
+from shmq.workers.appending import NEVER, Appender, Waits
+from shmq.workers.busy import Busy
 from shmq.workers.connection import Limits, Listener
 from shmq.workers.letters import FULL_RING_WAIT_MS, Inbox, Kind, Letter, Outbox, pack_request
 from shmq.workers.reactor_server import ReactorServer, RowConnection
@@ -98,9 +99,12 @@ class NetworkWorker:
         )
         desk = self._server.desk
         self._tables = FastTables(desk, memory, self._replica, self._index, self._epoch)
-        waits = Waits(config.send_wait_ms_max, config.sync_flush_timeout_ms)
+        ring_ms = config.send_wait_ms_max if config.broker_fast_failure_enable else NEVER
+        waits = Waits(ring_ms, config.sync_flush_timeout_ms)
         is_sync = config.flush_disk_type == "SYNC_FLUSH"
         self._appender = Appender(memory, self._index, self._epoch, is_sync, waits, desk)
+        writer = memory.roster[plan.WRITER]
+        self._busy = Busy(memory.place(f"submit/{self._index}"), writer, config.writer_busy_ms_max)
         self._service = Service(
             self._replica, self._server, self._appender, self._outbox, self._epoch, self._log
         )
@@ -118,6 +122,7 @@ class NetworkWorker:
         frames, self._frames = self._frames or self._server.poll(0), []
         now_ms = self._server.now_ms
         work = len(frames) + self._read_letters()
+        self._appender.say_busy(is_busy=self._busy.look(now_ms))
         for connection, frame in frames:
             if connection.data is None:
                 connection.data = self._introduce(connection)
@@ -144,6 +149,7 @@ class NetworkWorker:
         if self._server.has_connections:
             timeout_ms = min(timeout_ms, self._limits.idle_look_ms)
         now_ms = wall_ms()
+        timeout_ms = self._busy.wait_ms(timeout_ms)
         timeout_ms = self._appender.wait_ms(now_ms, self._service.parking.wait_ms(now_ms, timeout_ms))
         self._frames += self._server.poll(timeout_ms)
 

@@ -7,7 +7,7 @@ client that went away costs nothing: what is sent to a closed connection is drop
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -15,6 +15,7 @@ from shmq.broker.outcome import Answered, Append, Appended, Ask, Await, Call, Ou
 from shmq.broker.pop_desk import news_of
 from shmq.broker.replica import Replica
 from shmq.broker.requests import REQUESTS, Plane, Request
+from shmq.broker.sending import handle_send
 from shmq.broker.updates import Update
 from shmq.errors import PeerError, RequestError
 from shmq.shared import roster
@@ -27,6 +28,9 @@ from shmq.workers.letters import Kind, Outbox, pack_frame, pack_request
 from shmq.workers.parking import Parked, Parking
 from shmq.workers.reactor_server import ReactorServer, RowConnection
 from shmq.workers.runner import wall_ms
+
+_BUSY: Final = "[REJECTREQUEST]system busy, start flow control for a while"
+"""RocketMQ's words; clients' tests match the bracketed one."""
 
 
 @dataclass(slots=True)
@@ -156,6 +160,8 @@ class Service:
         return len(self.outstanding.requests) + len(self.outstanding.questions)
 
     def _handle(self, request: Request, caller: Caller, peer: Peer, now_ms: int) -> Outcome:
+        if request.handler is handle_send and self._appender.is_busy:
+            raise RequestError(ResponseCode.SYSTEM_BUSY, _BUSY)
         handled: Outcome = request.handler(self._replica, caller.command, peer, now_ms)
         return handled
 

@@ -64,3 +64,10 @@ def test_expired_locks_are_forgotten_and_others_kept(locks):
     locks.expire(LOCK_LIFE_MS + 1)
     assert locks.take("g", "y", [A, B], LOCK_LIFE_MS + 1) == (A,)
     assert locks.take("h", "y", [A], LOCK_LIFE_MS + 1) == (A,)
+
+
+def test_the_life_of_a_lock_can_be_set():
+    locks = QueueLocks(5)
+    assert locks.take("g", "x", [A], 0) == (A,)
+    assert locks.take("g", "y", [A], 5) == ()
+    assert locks.take("g", "y", [A], 6) == (A,)

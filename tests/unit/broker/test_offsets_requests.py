@@ -118,3 +118,14 @@ def test_an_update_that_cannot_be_stored_is_told(broker):
 )
 def test_an_update_of_what_is_not_there_is_refused(broker, changes, expected):
     assert code(lambda: update(broker, 4, **changes)) == expected
+
+
+def test_while_a_reset_is_pending_nothing_else_is_committed_and_it_is_what_is_told(broker):
+    commit(broker, 7)
+    broker.offsets.reset(0, 2)
+    answer = replied(update(broker, 9))
+    assert (answer.code, answer.remark) == (0, "Offset has been previously reset")
+    assert replied(query(broker)).fields == {"offset": "2"}
+    assert broker.offsets.take_reset(0) == 2
+    replied(update(broker, 9))
+    assert replied(query(broker)).fields == {"offset": "9"}

@@ -467,3 +467,20 @@ class TestSql:
 
 def sql(expression, topic="T", version=5):
     return SubscriptionData(topic, expression, version=version, expression_type="SQL92")
+
+
+def test_a_pending_reset_is_told_once_instead_of_messages_and_what_comes_by_the_way_is_not_committed(broker):
+    fill(broker, "a", "a", "a")
+    row = broker.offsets.add(0, broker.store.slot(b"T", 0), 3)
+    broker.offsets.reset(row, 1)
+    moved = (ResponseCode.PULL_OFFSET_MOVED, "OFFSET_RESET", 1, 0, 3)
+    assert bounds(pull(broker, 3, sysFlag=SUSPEND | COMMIT, commitOffset=3)) == moved
+    assert broker.offsets.load(row) == 1
+    assert bodies(pull(broker, 1)) == [b"a1", b"a2"]
+
+
+def test_a_pull_that_waits_is_told_of_a_reset_when_it_is_looked_at_again(broker):
+    fill(broker, "a", "a")
+    waiting = pull(broker, 2, sysFlag=SUSPEND)
+    broker.offsets.reset(broker.offsets.add(0, broker.store.slot(b"T", 0), 2), 0)
+    assert bounds(again(waiting, is_last=True))[:3] == (ResponseCode.PULL_OFFSET_MOVED, "OFFSET_RESET", 0)

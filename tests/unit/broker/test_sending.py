@@ -381,3 +381,12 @@ class TestBatch:
 
 def _appended(queue_offset, position, status=PutStatus.PUT_OK):
     return Appended(status, queue_offset, (position,), NOW_MS)
+
+
+def test_what_has_waited_for_the_writer_for_too_long_is_told_how_long(broker):
+    late = Appended(PutStatus.SYSTEM_BUSY, 0, (), 0, waited_ms=203, waiting_count=7)
+    with pytest.raises(RequestError) as caught:
+        send(broker).then(late)
+    assert (caught.value.code, caught.value.fields) == (ResponseCode.SYSTEM_BUSY, REGION)
+    words = "broker busy, start flow control for a while, period in queue: 203ms, size of queue: 7"
+    assert caught.value.remark == f"[TIMEOUT_CLEAN_QUEUE]{words}"

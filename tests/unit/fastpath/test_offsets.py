@@ -58,3 +58,12 @@ def test_offsets_are_served_on_the_vip_port_too(broker):
     broker.offsets.add(0, 0, 1)
     set_flag(broker.row, VIP)
     assert broker.serve_fast(offset_frame(QUERY))[0] == DONE
+
+
+def test_while_a_reset_is_pending_python_answers(broker):
+    broker.offsets.add(0, 0, 1)
+    broker.offsets.reset(0, 5)
+    assert broker.serve_fast(offset_frame(QUERY)) == (SLOW, [])
+    assert broker.serve_fast(offset_frame(UPDATE)) == (SLOW, [])
+    assert broker.offsets.take_reset(0) == 5
+    assert broker.serve_fast(offset_frame(QUERY))[0] == DONE

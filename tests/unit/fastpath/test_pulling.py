@@ -179,3 +179,23 @@ class TestTables:
                 topic = topics[each % 60]
                 assert self.is_served(broker, topic=topic, consumerGroup=group) == (topic in wanted)
         assert self.is_served(broker)
+
+
+def test_while_a_reset_is_pending_python_answers(broker):
+    fill(broker, 2)
+    frame = pull_frame(0)
+    assert broker.serve_fast(frame)[0] == DONE
+    broker.offsets.reset(broker.offsets.add(0, 0, 2), 1)
+    assert broker.serve_fast(frame) == (SLOW, [])
+    assert b"OFFSET_RESET" in broker.serve_slow(frame)
+    assert broker.serve_fast(frame)[0] == DONE
+
+
+def test_what_waits_is_handed_up_where_a_reset_has_become_pending(broker):
+    assert broker.serve_fast(pull_frame(0)) == (DONE, [])
+    broker.offsets.reset(broker.offsets.add(0, 0, 0), 0)
+    broker.append("T")
+    assert broker.look() == []
+    ((frame, row),) = broker.take_handed_up()
+    assert row == broker.row
+    assert b"OFFSET_RESET" in broker.serve_slow(frame)

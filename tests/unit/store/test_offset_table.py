@@ -5,6 +5,9 @@ import pytest
 
 from shmq.errors import StoreError
 from shmq.store.offset_table import (
+    OFFSET_MAX,
+    RESET,
+    RESET_SEEN,
     OffsetTable,
     find_offset,
     format_offset_table,
@@ -70,3 +73,52 @@ def test_a_kernel_finds_the_word():
     assert offset_address(table.address, row) - table.address == int(
         table._keys.column(1).ctypes.data - table.address
     )
+
+
+def test_a_pending_reset_counts_as_the_offset_whatever_is_committed_until_it_is_taken():
+    memory, table = new_table()
+    row = table.add(0, 0, 7)
+    assert (table.pending_reset(row), table.take_reset(row)) == (NONE, NONE)
+    table.reset(row, 3)
+    other = OffsetTable(memory)
+    other.store(row, 9)
+    assert (other.load(row), other.pending_reset(row)) == (3, 3)
+    assert other.take_reset(row) == 3
+    assert (other.take_reset(row), table.pending_reset(row), table.load(row)) == (NONE, NONE, 3)
+    other.store(row, 9)
+    assert table.load(row) == 9
+
+
+def test_a_reset_to_where_the_last_one_went_is_another_one():
+    _, table = new_table()
+    row = table.add(0, 0, 7)
+    for _ in range(3):
+        table.reset(row, OFFSET_MAX)
+        assert table.take_reset(row) == OFFSET_MAX
+        assert table.pending_reset(row) == NONE
+
+
+def test_the_serials_of_resets_come_round_and_none_is_zero():
+    _, table = new_table()
+    row = table.add(0, 0, 7)
+    for _ in range(1 << 15):
+        table.reset(row, 0)
+        assert table.take_reset(row) == 0
+
+
+def test_a_reset_that_follows_while_one_is_taken_is_not_lost():
+    _, table = new_table()
+    row = table.add(0, 0, 7)
+    table.reset(row, 1)
+    first = int(table._keys.column(RESET)[row])
+    table.reset(row, 2)
+    table._keys.column(RESET_SEEN)[row] = first  # as who took the first one, and was slow, leaves it
+    assert table.take_reset(row) == 2
+
+
+def test_what_is_forgotten_has_no_reset_either():
+    _, table = new_table()
+    row = table.add(0, 0, 7)
+    table.reset(row, 1)
+    table.forget(row)
+    assert (table.load(row), table.pending_reset(row)) == (NONE, NONE)

@@ -123,7 +123,7 @@ def test_what_waits_for_the_ring_too_long_is_answered_busy(sender):
     sender.submit(message(body=b"x" * 60_000), now_ms=NOW_MS + 1)
     assert sender.appender.collect(NOW_MS + 199) == 0
     assert sender.appender.collect(NOW_MS + 200) == 1
-    assert sender.answered == [Appended(PutStatus.SYSTEM_BUSY, 0, (), 0)]
+    assert sender.answered == [Appended(PutStatus.SYSTEM_BUSY, 0, (), 0, waited_ms=200, waiting_count=1)]
     assert sender.appender.collect(NOW_MS + 201) == 1
     assert not sender.appender.is_full
     sender.writer.turn()
