@@ -68,6 +68,10 @@ class Remote:
             self.pushed.append(command)
         return self.pushed.pop(0)
 
+    def respond(self, asked: Command, body: bytes = b"") -> None:
+        """Answer a request of the broker's own: all is well."""
+        self.socket.sendall(encode(asked.reply(body=body)))
+
     def receive(self) -> Command:
         """The next command that comes in."""
         while not self._frames:
