@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest
 NATS_VERSION := v2.10.22
 
 .DEFAULT_GOAL := help
-.PHONY: help run test crash interop interop-reference interop-java lint format perf perf-check perf-peers perf-report clean
+.PHONY: help run test crash interop interop-reference interop-table interop-java lint format perf perf-check perf-peers perf-report clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,11 @@ interop: $(VENV)/.installed-interop interop-java ## Run RocketMQ's own clients a
 
 interop-reference: $(VENV)/.installed-interop interop-java ## Run the same against RocketMQ's own broker: are the tests right?
 	INTEROP_ENDPOINTS=java $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+
+interop-table: $(VENV)/.installed-interop interop-java ## Run it against shmq, and write down what passed (docs/compatibility.md)
+	rm -f docs/interop.json
+	INTEROP_ENDPOINTS=shmq INTEROP_RESULTS=docs/interop.json $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+	$(BIN)/python tools/write_compatibility_page.py
 
 interop-java: $(VENV)/.installed-test
 	$(BIN)/python -m tests.support.java_build

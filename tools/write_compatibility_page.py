@@ -1,10 +1,11 @@
-"""Write docs/compatibility.md from the tables of requests; run it after a change to one.
+"""Write docs/compatibility.md from the tables of requests and from what clients have shown; run it after a change.
 
     python tools/write_compatibility_page.py
 
 `tests/unit/broker/test_compatibility_page.py` fails while the page in the repository is another.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,29 +14,31 @@ from shmq.broker.requests import REQUESTS, Plane
 from shmq.naming.requests import HANDLERS
 from shmq.wire.codes import RequestCode
 
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "compatibility.md"
+DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+PAGE: Final = DOCS / "compatibility.md"
+RESULTS: Final = DOCS / "interop.json"
+CLIENTS: Final = (
+    "Java 4.9.8",
+    "Java 5.5.0",
+    "C++ 2.x",
+    "mqadmin 5.3.3",
+    "Java broker 5.3.3",
+    "Java name server 5.3.3",
+)
+"""The columns of the table that come first, in this order."""
 
 INTRODUCTION: Final = """\
 # Compatibility
 
-<!-- Written by tools/write_compatibility_page.py from the tables of requests; do not edit. -->
+<!-- Written by tools/write_compatibility_page.py from the tables of requests and from interop.json; do not edit. -->
 
 What of RocketMQ's remoting protocol is answered. A code that is not listed gets REQUEST_CODE_NOT_SUPPORTED (3), as
 RocketMQ answers codes that it does not know. Both header encodings, JSON and ROCKETMQ, are read, and each request is
 answered in its own.
 
-## Clients that have done it
+"""
 
-`tests/interop` runs them, unmodified, with 10,000 messages and more a scenario, every body compared:
-
-| client | what it does there |
-| --- | --- |
-| Java `rocketmq-client` 4.9.8 and 5.5.0 | sync, async, oneway and batch sends, both header encodings; push consumer (concurrent, orderly, retries); lite-pull consumer; two consumers of a group that share the queues anew when one leaves; queries by key, by unique id and by offset id; transactions: commit, rollback, unknown and checks, also of what another producer has left |
-| `mqadmin` 5.3.3 | queryMsgByKey, queryMsgByUniqueKey, queryMsgById, queryCq; deleteExpiredCommitLog, cleanExpiredCQ, cleanUnusedTopic, deleteTopic, brokerStatus |
-| C++ client 2.x (PyPI `rocketmq` 0.4.4) | sync, oneway and ordered sends, push consumer |
-| Java broker 5.3.3 | opens a store that shmq wrote or trimmed, and the reverse; decides transactions that the other has left open; registers at our name server |
-| Java name server 5.3.3 | our broker registers there |
-
+DIFFERENCES: Final = """\
 ## Where shmq differs on purpose
 
 - A record that could never fit a file of the log is refused with MESSAGE_ILLEGAL; Java answers SUCCESS and loses it.
@@ -111,7 +114,33 @@ answered in its own.
 
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([INTRODUCTION, *_broker(), "", *_naming(), ""])
+    return "\n".join([INTRODUCTION, *_shown(), DIFFERENCES, *_broker(), "", *_naming(), ""])
+
+
+def results() -> dict[str, dict[str, str]]:
+    """Return what the last runs have shown: by feature and client, how the tests of both ended."""
+    read: dict[str, dict[str, str]] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return read
+
+
+def _shown() -> Iterator[str]:
+    shown = results()
+    known = {client for row in shown.values() for client in row}
+    columns = [*(each for each in CLIENTS if each in known), *sorted(known.difference(CLIENTS))]
+    yield "## Clients that have done it"
+    yield ""
+    yield "`tests/interop` runs them, unmodified, with up to 10,000 messages and mostly a failure in the middle, every body"
+    yield "compared. `make interop-table` writes down what passed (`docs/interop.json`), of which this table is made; `-`: not"
+    yield "tried."
+    yield ""
+    yield f"| feature | {' | '.join(columns)} |"
+    yield f"| --- |{' --- |' * len(columns)}"
+    for feature, row in sorted(shown.items()):
+        yield f"| {feature} | {' | '.join(row.get(client, '-') for client in columns)} |"
+    yield ""
+    yield "The C++ client is PyPI's `rocketmq` 0.4.4. A Java broker or name server as the client: it opens our store, we open"
+    yield "its own, or either registers with the other."
+    yield ""
 
 
 def _broker() -> Iterator[str]:

@@ -323,9 +323,8 @@ class Pops:
     def _tell(self, key: Key, offset: int) -> None:
         slot = self._slot(key)
         if slot != NONE:
-            self._offsets.end_reset(
-                key.group, slot
-            )  # it was heard, or goes back on what was popped before it
+            # A reset was heard, or goes back on what was popped before it.
+            self._offsets.end_reset(key.group, slot)
             self._offsets.commit(key.group, slot, offset)
 
     def _slot(self, key: Key) -> int:

@@ -8,10 +8,18 @@ import pytest
 
 from tests.support.drivers import CPP, Client
 from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, start_endpoint
+from tests.support.feature_table import make_feature_table
 from tests.support.java import CLIENT_MODULES
 from tests.support.java_build import build
 
 _topics = itertools.count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have what the tests show noted, where that is wanted."""
+    table = make_feature_table()
+    if table is not None:
+        config.pluginmanager.register(table)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,14 @@ SHARDS = 8
 DEADLINE_S = 120.0
 
 
-@pytest.mark.parametrize("mode", ["sync", "oneway"])
+@pytest.mark.feature("Push consumer: concurrent")
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param("sync", marks=pytest.mark.feature("Send: sync")),
+        pytest.param("oneway", marks=pytest.mark.feature("Send: one-way")),
+    ],
+)
 def test_cpp_reads_back_once_what_cpp_sends(cpp_client: Client, topic: str, mode: str) -> None:
     sent = cpp_client.produce(topic, run="r", count=COUNT, mode=mode)
     assert sent["sent"] == COUNT
@@ -30,6 +37,8 @@ def test_cpp_reads_back_once_what_cpp_sends(cpp_client: Client, topic: str, mode
     assert_offsets_without_gap(result)
 
 
+@pytest.mark.feature("Send: ordered by a selector")
+@pytest.mark.feature("Push consumer: orderly")
 def test_an_orderly_cpp_consumer_sees_each_shard_in_the_order_sent(cpp_client: Client, topic: str) -> None:
     sent = cpp_client.produce(topic, run="r", count=COUNT, mode="ordered", shards=SHARDS)
     assert sent["sent"] == COUNT
@@ -40,6 +49,7 @@ def test_an_orderly_cpp_consumer_sees_each_shard_in_the_order_sent(cpp_client: C
     assert_received_once(result, consumer.seen, range(COUNT))
 
 
+@pytest.mark.feature("Push consumer: long polling")
 def test_a_waiting_cpp_consumer_is_woken_by_what_arrives(cpp_client: Client, warm_topic: str) -> None:
     consumer = cpp_client.consume(warm_topic, group=f"{warm_topic}-group", run="r")
     with consumer.process:
@@ -49,6 +59,7 @@ def test_a_waiting_cpp_consumer_is_woken_by_what_arrives(cpp_client: Client, war
     assert_received_once(result, consumer.seen, range(COUNT))
 
 
+@pytest.mark.feature("Bodies, keys, tags and properties between Java and C++")
 def test_java_compares_what_cpp_sends(cpp_client: Client, java_client: Client, topic: str) -> None:
     cpp_client.produce(topic, run="r", count=COUNT, mode="oneway")
     consumer = java_client.consume(topic, group=f"{topic}-group", run="r")
@@ -58,6 +69,7 @@ def test_java_compares_what_cpp_sends(cpp_client: Client, java_client: Client, t
     assert_received_once(result, consumer.seen, range(COUNT))
 
 
+@pytest.mark.feature("Bodies, keys, tags and properties between Java and C++")
 def test_cpp_compares_what_java_sends(cpp_client: Client, java_client: Client, topic: str) -> None:
     sent = java_client.produce(topic, run="r", count=COUNT, mode="async", threads=2)
     assert_all_sent(sent, COUNT)

@@ -18,6 +18,7 @@ QUEUES = 8
 DEADLINE_S = 90.0
 
 
+@pytest.mark.feature("Lite-pull consumer: subscribed")
 def test_a_subscribed_consumer_polls_each_message_once(java_client: Client, warm_topic: str) -> None:
     group = f"{warm_topic}-group"
     consumer = java_client.consume(warm_topic, way=WAY, group=group, run="r", shards=QUEUES, binary=True)
@@ -34,6 +35,7 @@ def test_a_subscribed_consumer_polls_each_message_once(java_client: Client, warm
     assert_bounds(java_client.queue_bounds(warm_topic, group=group), COUNT + 1, committed=True)
 
 
+@pytest.mark.feature("Lite-pull consumer: assigned")
 def test_an_assigned_consumer_reads_a_backlog_from_its_beginning(java_client: Client, topic: str) -> None:
     sent = java_client.produce(topic, run="r", count=COUNT, mode="batch", threads=2, binary=True)
     assert_all_sent(sent, COUNT)

@@ -19,19 +19,28 @@ COUNT = 10_000
 DEADLINE_S = 90.0
 
 
-@pytest.mark.parametrize("mode", ["sync", "async", "batch"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param("sync", marks=pytest.mark.feature("Send: sync")),
+        pytest.param("async", marks=pytest.mark.feature("Send: async")),
+        pytest.param("batch", marks=pytest.mark.feature("Send: batch")),
+    ],
+)
 def test_what_is_acknowledged_is_read_back_once(java_client: Client, topic: str, mode: str) -> None:
     sent = java_client.produce(topic, run="r", count=COUNT, mode=mode, threads=4, binary=True)
     assert_all_sent(sent, COUNT)
     _read_back_once(java_client, topic)
 
 
+@pytest.mark.feature("Send: one-way")
 def test_oneway_messages_all_arrive_on_a_healthy_connection(java_client: Client, topic: str) -> None:
     sent = java_client.produce(topic, run="r", count=COUNT, mode="oneway", threads=4, binary=True)
     assert sent["sent"] == COUNT
     _read_back_once(java_client, topic)
 
 
+@pytest.mark.feature("Send: ordered by a selector")
 def test_sharded_sends_keep_their_order_in_each_queue(java_client: Client, topic: str) -> None:
     sent = java_client.produce(topic, run="r", count=COUNT, mode="sync", threads=2, shards=8, binary=True)
     assert_all_sent(sent, COUNT)
@@ -39,6 +48,7 @@ def test_sharded_sends_keep_their_order_in_each_queue(java_client: Client, topic
     _read_back_once(java_client, topic, way="consume-lite-pull", shards=8)
 
 
+@pytest.mark.feature("Headers in the binary encoding")
 def test_the_binary_header_carries_sends_and_pulls_as_json_does(java_client: Client, topic: str) -> None:
     client = dataclasses.replace(java_client, serialize_type="ROCKETMQ")
     sent = client.produce(topic, run="r", count=COUNT, mode="async", threads=2, binary=True)
@@ -46,12 +56,14 @@ def test_the_binary_header_carries_sends_and_pulls_as_json_does(java_client: Cli
     _read_back_once(client, topic)
 
 
+@pytest.mark.feature("VIP port")
 def test_the_vip_port_takes_sends(java_client: Client, topic: str) -> None:
     sent = java_client.produce(topic, run="r", count=COUNT, mode="async", threads=2, vip=True, binary=True)
     assert_all_sent(sent, COUNT)
     _read_back_once(java_client, topic, vip=True)
 
 
+@pytest.mark.feature("Topic made by its first message")
 def test_a_topic_that_does_not_exist_is_created_by_its_first_message(java_client: Client, topic: str) -> None:
     sent = java_client.produce(topic, run="r", count=16, mode="sync", binary=True)
     assert_all_sent(sent, 16)

@@ -18,6 +18,8 @@ QUEUES = 8
 DEADLINE_S = 90.0
 
 
+@pytest.mark.feature("Push consumer: concurrent")
+@pytest.mark.feature("Push consumer: long polling")
 def test_a_waiting_consumer_gets_each_message_once(java_client: Client, warm_topic: str) -> None:
     group = f"{warm_topic}-group"
     consumer = java_client.consume(warm_topic, group=group, run="r", binary=True)
@@ -32,6 +34,7 @@ def test_a_waiting_consumer_gets_each_message_once(java_client: Client, warm_top
     assert_bounds(java_client.queue_bounds(warm_topic, group=group), COUNT + 1, committed=True)
 
 
+@pytest.mark.feature("Push consumer: orderly")
 def test_an_orderly_consumer_sees_each_queue_in_order(java_client: Client, warm_topic: str) -> None:
     group = f"{warm_topic}-group"
     consumer = java_client.consume(warm_topic, group=group, run="r", orderly=True, shards=QUEUES, binary=True)
@@ -47,6 +50,7 @@ def test_an_orderly_consumer_sees_each_queue_in_order(java_client: Client, warm_
     assert_bounds(java_client.queue_bounds(warm_topic, group=group), COUNT + 1, committed=True)
 
 
+@pytest.mark.feature("Filter by tags")
 def test_a_tag_expression_lets_only_its_tags_through(java_client: Client, warm_topic: str) -> None:
     group = f"{warm_topic}-group"
     wanted = [number for number in range(COUNT) if number % 5 in {1, 3}]
@@ -61,6 +65,7 @@ def test_a_tag_expression_lets_only_its_tags_through(java_client: Client, warm_t
     assert result["foreign"] == 0
 
 
+@pytest.mark.feature("Push consumer: retry through %RETRY%")
 def test_a_refused_message_comes_again_through_the_retry_topic(java_client: Client, warm_topic: str) -> None:
     group = f"{warm_topic}-group"
     consumer = java_client.consume(warm_topic, group=group, run="r", fail_every=100, binary=True)
@@ -76,6 +81,7 @@ def test_a_refused_message_comes_again_through_the_retry_topic(java_client: Clie
     assert result["retried"] >= COUNT // 100
 
 
+@pytest.mark.feature("Committed offsets")
 def test_the_second_consumer_of_a_group_starts_where_the_first_has_committed(
     java_client: Client, topic: str
 ) -> None:

@@ -36,6 +36,7 @@ def _numbers(found: list[dict[str, Any]], topic: str) -> list[int]:
     return [each["number"] for each in found]
 
 
+@pytest.mark.feature("Query by key")
 def test_each_key_finds_its_messages(java_client: Client, topic: str) -> None:
     _send(java_client, topic)
 
@@ -51,6 +52,7 @@ def test_each_key_finds_its_messages(java_client: Client, topic: str) -> None:
     assert numbers(SHARED) == []
 
 
+@pytest.mark.feature("Query by key, within a time")
 def test_a_key_finds_messages_of_a_time(java_client: Client, topic: str) -> None:
     _send(java_client, topic)
     key = f"{SHARED}-0"
@@ -64,6 +66,7 @@ def test_a_key_finds_messages_of_a_time(java_client: Client, topic: str) -> None
     assert java_client.query(topic, key=key, binary=True, end_ms=first["stored_ms"] - SECOND_MS) == []
 
 
+@pytest.mark.feature("Query by unique id and by offset id")
 def test_a_message_is_viewed_by_either_of_its_ids(java_client: Client, topic: str) -> None:
     _send(java_client, topic)
     (found,) = java_client.query(topic, key="k42", binary=True)
@@ -73,6 +76,9 @@ def test_a_message_is_viewed_by_either_of_its_ids(java_client: Client, topic: st
     assert java_client.query(topic, id=unknown, binary=True) == []
 
 
+@pytest.mark.feature("Query by key")
+@pytest.mark.feature("Query by unique id and by offset id")
+@pytest.mark.client("mqadmin 5.3.3")
 def test_the_administration_tool_finds_messages(
     newest_java: Client, endpoint: Endpoint, topic: str, tmp_path: Path
 ) -> None:
@@ -93,6 +99,8 @@ def test_the_administration_tool_finds_messages(
         assert ["Topic:", topic] in lines
 
 
+@pytest.mark.feature("Dump of a queue (queryCq)")
+@pytest.mark.client("mqadmin 5.3.3")
 def test_the_administration_tool_dumps_a_queue(
     newest_java: Client, endpoint: Endpoint, topic: str, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ DEADLINE_S = 90.0
 NOTIFIED_S = 15.0
 
 
+@pytest.mark.feature("Rebalance: join and leave")
 @pytest.mark.parametrize("orderly", [False, True], ids=["concurrent", "orderly"])
 def test_a_consumer_takes_over_from_one_that_leaves(
     java_client: Client, warm_topic: str, *, orderly: bool
@@ -51,6 +52,7 @@ def test_a_consumer_takes_over_from_one_that_leaves(
     assert_bounds(java_client.queue_bounds(warm_topic, group=group), 2 * COUNT + 1, committed=True)
 
 
+@pytest.mark.feature("Rebalance: leave amid the stream")
 def test_nothing_is_missing_when_a_consumer_leaves_amid_the_stream(
     java_client: Client, warm_topic: str
 ) -> None:

@@ -56,6 +56,7 @@ def send_locally(broker_name: str, topic: str) -> None:
         producer.flush("dispatched", DEADLINE_S)
 
 
+@pytest.mark.feature("Shared memory on one side, TCP on the other")
 def test_what_a_local_producer_sends_java_reads_once(
     java_client: Client, broker_name: str, topic: str
 ) -> None:
@@ -68,6 +69,7 @@ def test_what_a_local_producer_sends_java_reads_once(
     assert_offsets_without_gap(result)
 
 
+@pytest.mark.feature("Shared memory on one side, TCP on the other")
 @pytest.mark.parametrize("mode", ["sync", "batch"])
 def test_what_java_sends_a_local_consumer_reads_once(
     java_client: Client, broker_name: str, topic: str, mode: str
@@ -91,6 +93,7 @@ def test_what_java_sends_a_local_consumer_reads_once(
     assert_bounds(java_client.queue_bounds(topic, group=group), COUNT, committed=True)
 
 
+@pytest.mark.feature("Shared memory on one side, TCP on the other")
 def test_java_goes_on_where_a_local_consumer_has_committed(
     java_client: Client, broker_name: str, topic: str
 ) -> None:

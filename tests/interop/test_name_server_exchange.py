@@ -39,6 +39,9 @@ def namesrv_address(pair: tuple[str, str], tmp_path: Path) -> Iterator[str]:
         name_server.process.kill()
 
 
+@pytest.mark.feature("Broker and name server of either kind")
+@pytest.mark.client("Java broker 5.3.3")
+@pytest.mark.client("Java name server 5.3.3")
 def test_a_client_finds_the_broker_that_registered(
     pair: tuple[str, str], namesrv_address: str, java_version: str, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ async def _send_all(namesrv: str, topic: str) -> None:
         await asyncio.gather(*(send(number) for number in range(1, COUNT)))
 
 
+@pytest.mark.feature("Client of shmq on one side, Java on the other")
 def test_what_we_send_java_reads_once(java_client: Client, endpoint: Endpoint, topic: str) -> None:
     asyncio.run(_send_all(endpoint.namesrv_address, topic))
     consumer = java_client.consume(topic, group=f"{topic}-group", run="r", binary=True)
@@ -63,6 +64,7 @@ def test_what_we_send_java_reads_once(java_client: Client, endpoint: Endpoint, t
     assert_offsets_without_gap(result)
 
 
+@pytest.mark.feature("Client of shmq on one side, Java on the other")
 def test_what_java_sends_we_read_once(java_client: Client, endpoint: Endpoint, topic: str) -> None:
     java_client.produce(topic, run="r", count=COUNT, mode="sync", threads=4, binary=True)
     group = f"{topic}-group"
@@ -84,6 +86,7 @@ def test_what_java_sends_we_read_once(java_client: Client, endpoint: Endpoint, t
     assert_bounds(java_client.queue_bounds(topic, group=group), COUNT, committed=True)
 
 
+@pytest.mark.feature("Client of shmq on one side, Java on the other")
 def test_a_batch_of_java_is_read_and_ours_by_java(
     java_client: Client, endpoint: Endpoint, topic: str
 ) -> None:

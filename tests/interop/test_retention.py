@@ -121,6 +121,8 @@ def _read_all(client: Client, group: str, run: str, bounds: dict[str, dict[str, 
     return dict(result)
 
 
+@pytest.mark.feature("Retention by the administration tool")
+@pytest.mark.client("mqadmin 5.3.3")
 @pytest.mark.parametrize("kind", UNDER_TEST)
 def test_the_administration_tool_deletes_what_is_old(tmp_path: Path, kind: str) -> None:
     store = tmp_path / "store"
@@ -153,6 +155,8 @@ def test_the_administration_tool_deletes_what_is_old(tmp_path: Path, kind: str) 
         eventually(lambda: not (store / "consumequeue" / TOPIC).exists())
 
 
+@pytest.mark.feature("Store exchange: trimmed")
+@pytest.mark.client("Java broker 5.3.3")
 @pytest.mark.parametrize(("writer", "reader"), PAIRS, ids=["-then-".join(pair) for pair in PAIRS])
 def test_what_one_broker_has_trimmed_the_other_serves_and_continues(
     tmp_path: Path, writer: str, reader: str

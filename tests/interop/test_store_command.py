@@ -31,6 +31,8 @@ def run(command: str, store: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.feature("Store of RocketMQ looked at by shmq store")
+@pytest.mark.client("Java broker 5.3.3")
 @pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
 def test_a_store_of_rocketmq_agrees_and_is_built_again_the_same(tmp_path: Path, is_killed: bool) -> None:
     store = tmp_path / "store"

@@ -29,6 +29,8 @@ NEWEST = list(CLIENT_MODULES)[-1]
 PAIRS = pairs_under_test([(JAVA, JAVA), (SHMQ, JAVA), (JAVA, SHMQ)])
 
 
+@pytest.mark.feature("Store exchange: clean stop")
+@pytest.mark.client("Java broker 5.3.3")
 @pytest.mark.parametrize(("writer", "reader"), PAIRS, ids=["-then-".join(pair) for pair in PAIRS])
 def test_a_store_left_in_order_is_served_and_continued(tmp_path: Path, writer: str, reader: str) -> None:
     store = tmp_path / "store"
@@ -57,6 +59,8 @@ def test_a_store_left_in_order_is_served_and_continued(tmp_path: Path, writer: s
         _find_all(client, "first", "second")
 
 
+@pytest.mark.feature("Store exchange: killed broker")
+@pytest.mark.client("Java broker 5.3.3")
 @pytest.mark.parametrize(("writer", "reader"), PAIRS, ids=["-then-".join(pair) for pair in PAIRS])
 def test_a_store_left_by_a_killed_broker_is_recovered(tmp_path: Path, writer: str, reader: str) -> None:
     store = tmp_path / "store"

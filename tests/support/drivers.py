@@ -9,7 +9,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +57,19 @@ class Consumer:
         give_up_at = time.monotonic() + deadline_s
         while len(self.seen) < count:
             self._next_before(give_up_at, f"had {len(self.seen)} of {count} messages in {deadline_s} s")
+
+    def wait_received(self, count: int, deadline_s: float) -> None:
+        """Wait until it has received that many messages, those that came again included."""
+        self.wait_until(lambda: self.received >= count, deadline_s)
+
+    def wait_until(self, is_so: Callable[[], bool], deadline_s: float) -> None:
+        """Wait until something is so of what it has told."""
+        give_up_at = time.monotonic() + deadline_s
+        while not is_so():
+            complaint = (
+                f"received {self.received} messages, {len(self.seen)} different ones, in {deadline_s} s"
+            )
+            self._next_before(give_up_at, complaint)
 
     def wait_more(self, deadline_s: float) -> None:
         """Wait until it tells anything: it does so at least twice a second."""
@@ -119,7 +132,7 @@ class Client:
         arguments = {"topic": topic, "run": run, "count": count, "mode": mode, "group": f"{topic}-producers"}
         process = self._start("produce", arguments | options)
         with process:
-            result = _awaited(process, "result", _PRODUCE_DEADLINE_S)
+            result = event_of(process, "result", _PRODUCE_DEADLINE_S)
             if process.wait_exit(_STOP_DEADLINE_S) != 0:
                 raise process.failure("could not send everything")
         return result
@@ -129,7 +142,7 @@ class Client:
         arguments = {"topic": topic, "run": run, "count": count, "group": f"{topic}-producers"}
         process = self._start("produce-timed", arguments | options)
         with process:
-            result = _awaited(process, "result", _PRODUCE_DEADLINE_S)
+            result = event_of(process, "result", _PRODUCE_DEADLINE_S)
             if process.wait_exit(_STOP_DEADLINE_S) != 0:
                 raise process.failure("could not send everything")
         return result
@@ -151,7 +164,7 @@ class Client:
         """Return each queue's min, max and committed offset as the broker tells them."""
         process = self._start("queue-bounds", {"topic": topic, "group": group})
         with process:
-            result = _awaited(process, "result", _READY_DEADLINE_S)
+            result = event_of(process, "result", _READY_DEADLINE_S)
             if process.wait_exit(_STOP_DEADLINE_S) != 0:
                 raise process.failure("could not read the bounds")
         queues: dict[str, dict[str, int]] = result["queues"]
@@ -161,7 +174,7 @@ class Client:
         """Return what the driver finds: by `key`, and `max`, `begin_ms`, `end_ms`; or by `id`."""
         process = self._start("query", {"topic": topic, "group": f"{topic}-queries"} | options)
         with process:
-            result = _awaited(process, "result", _READY_DEADLINE_S)
+            result = event_of(process, "result", _READY_DEADLINE_S)
             if process.wait_exit(_STOP_DEADLINE_S) != 0:
                 raise process.failure("could not query")
         messages: list[dict[str, Any]] = result["messages"]
@@ -188,7 +201,8 @@ class Client:
         )
 
 
-def _awaited(process: Process, event: str, deadline_s: float) -> Event:
+def event_of(process: Process, event: str, deadline_s: float) -> Event:
+    """Wait for a driver's next event of a kind; those before it are dropped."""
     got = _event(process, deadline_s)
     while got["event"] != event:
         got = _event(process, deadline_s)

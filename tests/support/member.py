@@ -6,6 +6,7 @@ from shmq.wire.bodies import ConsumerList, LockBatchRequest, LockBatchResponse, 
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command
 from shmq.wire.heartbeat_bodies import EXPRESSION_TAG, ConsumerData, HeartbeatData, SubscriptionData
+from shmq.wire.members import read_object
 from tests.support.remote import TIMEOUT_S, Remote, pull_request
 
 
@@ -42,6 +43,13 @@ class Member(Remote):
         fields = {"consumerGroup": group}
         answer = self.call(Command(RequestCode.GET_CONSUMER_LIST_BY_GROUP, fields=fields))
         return set(ConsumerList.from_bytes(answer.body).client_ids) if answer.code == 0 else set()
+
+    def producers(self, group: str) -> set[str]:
+        """GET_PRODUCER_CONNECTION_LIST: the ids of a group's clients; an unknown group has none."""
+        fields = {"producerGroup": group}
+        answer = self.call(Command(RequestCode.GET_PRODUCER_CONNECTION_LIST, fields=fields))
+        connections = read_object(answer.body)["connectionSet"] if answer.code == 0 else []
+        return {each["clientId"] for each in connections}
 
     def wait_members_changed(self, group: str) -> None:
         """Wait for a NOTIFY_CONSUMER_IDS_CHANGED of that group."""

@@ -42,6 +42,10 @@ public final class Driver {
                 return new PushConsuming(options, report).run();
             case "consume-lite-pull":
                 return new LitePulling(options, report).run();
+            case "request":
+                return new Requesting(options, report).run();
+            case "reply":
+                return new Replying(options, report).run();
             case "queue-bounds":
                 return new QueueBounds(options, report).run();
             case "transact":

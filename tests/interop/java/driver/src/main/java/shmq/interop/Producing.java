@@ -2,19 +2,24 @@ package shmq.interop;
 
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.exception.RemotingException;
 
 /**
  * Sends messages {@code first} to {@code first + count} of a run, each once: no retries, so a failure is one.
@@ -28,6 +33,7 @@ final class Producing {
     private static final int BATCH_COUNT = 50;
     private static final int TIMEOUT_MS = 20_000;
     private static final int FAILURES_KEPT = 20;
+    private static final int PROGRESS_EVERY = 50;
 
     private final Options options;
     private final Report report;
@@ -37,20 +43,29 @@ final class Producing {
     private final AtomicInteger failureCount = new AtomicInteger();
     private final List<String> failures = new ArrayList<>();
     private final Map<String, BitSet> offsetsOfQueue = new TreeMap<>();
+    private final Set<String> uniqueIds = new HashSet<>();
     private int offsetsDoubled;
+    private int repeated;
 
     Producing(Options options, Report report) {
         this.options = options;
         this.report = report;
         shards = options.number("shards", 0);
-        producer = new DefaultMQProducer(options.text("group"));
+        // The library reads this when its classes are loaded; one that knows no other type than zlib takes no note.
+        System.setProperty("rocketmq.message.compressType", options.text("compress-type", "ZLIB"));
+        producer = new DefaultMQProducer(options.text("group"), options.flag("trace"), null);
         producer.setNamesrvAddr(options.text("namesrv"));
         producer.setVipChannelEnabled(options.flag("vip"));
         producer.setDefaultTopicQueueNums(8);
-        producer.setSendMsgTimeout(TIMEOUT_MS);
+        producer.setSendMsgTimeout(options.number("timeout-ms", TIMEOUT_MS));
+        producer.setCompressMsgBodyOverHowmuch(options.number("compress-over", 4096));
+        producer.setSendLatencyFaultEnable(options.flag("latency-fault"));
         producer.setRetryTimesWhenSendFailed(0);
         producer.setRetryTimesWhenSendAsyncFailed(0);
         producer.setPollNameServerInterval(1000);
+        if (!options.text("namespace", "").isEmpty()) {
+            producer.setNamespace(options.text("namespace"));
+        }
     }
 
     boolean run() throws Exception {
@@ -86,6 +101,9 @@ final class Producing {
                 case "sync":
                     sendSync(numbers);
                     break;
+                case "until-stored":
+                    sendUntilStored(numbers);
+                    break;
                 case "async":
                     sendAsync(numbers);
                     break;
@@ -107,6 +125,30 @@ final class Producing {
         for (int seq : numbers) {
             Message message = Sample.of(options, seq);
             acknowledged(shards > 0 ? producer.send(message, this::queueOf, seq) : producer.send(message), 1);
+        }
+    }
+
+    /** Repeat each send until it is acknowledged: a message may so be stored twice, and none is missing. */
+    private void sendUntilStored(List<Integer> numbers) throws InterruptedException {
+        for (int seq : numbers) {
+            while (!isStored(seq)) {
+                if (options.number("pause-ms", 0) > 0) {
+                    Thread.sleep(options.number("pause-ms"));
+                }
+            }
+        }
+    }
+
+    private boolean isStored(int seq) throws InterruptedException {
+        try {
+            acknowledged(producer.send(Sample.of(options, seq)), 1);
+            return true;
+        } catch (RemotingException | MQBrokerException | MQClientException failure) {
+            synchronized (this) {
+                repeated++;
+                report.event("repeated", Map.of("number", seq, "reason", String.valueOf(failure)));
+            }
+            return false;
         }
     }
 
@@ -184,7 +226,10 @@ final class Producing {
         if (result.getMsgId() == null || result.getOffsetMsgId() == null) {
             failed(new IllegalStateException("no message id in " + result));
         }
-        sent.addAndGet(count);
+        uniqueIds.add(result.getMsgId());
+        if (sent.addAndGet(count) % PROGRESS_EVERY == 0 && options.flag("progress")) {
+            report.event("progress", Map.of("sent", sent.get(), "broker", queue.getBrokerName()));
+        }
     }
 
     private synchronized void failed(Throwable failure) {
@@ -204,6 +249,8 @@ final class Producing {
         fields.put("failure_count", failureCount.get());
         fields.put("failures", failures);
         fields.put("offsets_doubled", offsetsDoubled);
+        fields.put("unique_ids", uniqueIds.size());
+        fields.put("repeated", repeated);
         fields.put("queues", queues);
         fields.put("elapsed_ms", elapsedMs);
         return fields;

@@ -12,6 +12,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.common.UtilAll;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -36,6 +37,8 @@ final class PushConsuming {
     private final int failEvery;
     private final int refuseEvery;
     private final boolean pop;
+    private final int listenerMs;
+    private final AtomicInteger largestBatch = new AtomicInteger();
     private final AtomicInteger refused = new AtomicInteger();
     private final AtomicInteger retried = new AtomicInteger();
 
@@ -46,18 +49,12 @@ final class PushConsuming {
         failEvery = options.number("fail-every", 0);
         refuseEvery = options.number("refuse-every", 0);
         pop = options.flag("pop");
+        listenerMs = options.number("listener-ms", 0);
     }
 
     boolean run() throws Exception {
         Commands commands = Commands.listen();
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"));
-        consumer.setNamesrvAddr(options.text("namesrv"));
-        consumer.setVipChannelEnabled(options.flag("vip"));
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        consumer.setPollNameServerInterval(1000);
-        consumer.setConsumeThreadMin(THREADS);
-        consumer.setConsumeThreadMax(THREADS);
-        consumer.setAwaitTerminationMillisWhenShutdown(AWAIT_HANDLED_MS);
+        DefaultMQPushConsumer consumer = configured();
         if (pop) {
             PopMode.prepare(consumer, options);
         }
@@ -70,6 +67,7 @@ final class PushConsuming {
         }
         if (options.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+                pause();
                 messages.forEach(tally::accept);
                 return ConsumeOrderlyStatus.SUCCESS;
             });
@@ -83,16 +81,50 @@ final class PushConsuming {
         Map<String, Object> result = new LinkedHashMap<>(tally.result());
         result.put("refused", refused.get());
         result.put("retried", retried.get());
+        result.put("largest_batch", largestBatch.get());
         report.event("result", result);
         return tally.isClean();
     }
 
+    private DefaultMQPushConsumer configured() {
+        // The library reads these two when its classes are loaded.
+        System.setProperty("rocketmq.client.rebalance.waitInterval", options.text("rebalance-ms", "20000"));
+        System.setProperty("rocketmq.client.rebalance.lockInterval", options.text("lock-ms", "20000"));
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"), options.flag("trace"), null);
+        consumer.setNamesrvAddr(options.text("namesrv"));
+        consumer.setVipChannelEnabled(options.flag("vip"));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.valueOf(options.text("from", "CONSUME_FROM_FIRST_OFFSET")));
+        if (options.bigNumber("from-ms", 0) > 0) {
+            consumer.setConsumeTimestamp(UtilAll.timeMillisToHumanString3(options.bigNumber("from-ms", 0)));
+        }
+        consumer.setPollNameServerInterval(1000);
+        consumer.setHeartbeatBrokerInterval(options.number("heartbeat-ms", 30_000));
+        consumer.setConsumeThreadMin(THREADS);
+        consumer.setConsumeThreadMax(THREADS);
+        consumer.setConsumeMessageBatchMaxSize(options.number("batch", 1));
+        consumer.setPullThresholdForQueue(options.number("threshold", 1000));
+        consumer.setMaxReconsumeTimes(options.number("max-reconsume", -1));
+        consumer.setAwaitTerminationMillisWhenShutdown(AWAIT_HANDLED_MS);
+        if (options.flag("broadcasting")) {
+            Models.broadcast(consumer);
+        }
+        if (!options.text("namespace", "").isEmpty()) {
+            consumer.setNamespace(options.text("namespace"));
+        }
+        return consumer;
+    }
+
     private ConsumeConcurrentlyStatus consume(List<MessageExt> messages, ConsumeConcurrentlyContext context) {
+        largestBatch.accumulateAndGet(messages.size(), Math::max);
+        pause();
         for (MessageExt message : messages) {
             String[] head = Body.head(message.getBody());
             if (refuseEvery > 0 && head != null && Integer.parseInt(head[1]) % refuseEvery == 0) {
                 refused.incrementAndGet();
-                return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                if (!pop) {
+                    context.setDelayLevelWhenNextConsume(RETRY_AFTER_1_S);
+                }
+                return ConsumeConcurrentlyStatus.RECONSUME_LATER; // a batch is one message here
             }
             if (failEvery > 0 && head != null && Integer.parseInt(head[1]) % failEvery == 0) {
                 if (message.getReconsumeTimes() == 0) {
@@ -109,6 +141,14 @@ final class PushConsuming {
         return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
     }
 
+    private void pause() {
+        try {
+            Thread.sleep(listenerMs);
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
     private Collection<MessageQueue> assignment(DefaultMQPushConsumer consumer) {
         String topic = options.text("topic");
         if (pop) {
@@ -116,6 +156,6 @@ final class PushConsuming {
                 .filter(queue -> queue.getTopic().equals(topic)).collect(Collectors.toList());
         }
         return consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
-            .filter(queue -> queue.getTopic().equals(topic)).collect(Collectors.toList());
+            .filter(queue -> queue.getTopic().equals(consumer.withNamespace(topic))).collect(Collectors.toList());
     }
 }
