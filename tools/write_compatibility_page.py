@@ -72,10 +72,10 @@ DIFFERENCES: Final = """\
   SUBSCRIPTION_PARSE_FAILED; Java then lets every message pass. Why an expression is refused is said in our words. Refused besides: an expression of more than 65,536
   characters, of more than 256 properties, or that nests deeper than 200 levels (words joined by AND or OR are one). A
   read looks at no more than 4,096 messages, whatever a client asks for.
-- A message with a moment of its own (TIMER_DELIVER_MS, TIMER_DELAY_MS, TIMER_DELAY_SEC) comes at that moment, to some
-  milliseconds; Java delivers a slot of its wheel, a second by default, when that is over. Java's broker goes on with our
-  `timerlog` and `timerwheel`, and the reverse; what Java keeps at 0 in a unit, its last 8 bytes, says here what became of
-  the message. So a delivery is not repeated after a kill, and Java repeats at most those of the slot it finds begun.
+- A message with a moment of its own (TIMER_DELIVER_MS, TIMER_DELAY_MS, TIMER_DELAY_SEC) comes at that moment, or up
+  to 50 ms after the begin of its slot; Java delivers a slot of its wheel, a second by default, when that is over. What
+  Java keeps at 0 in a unit of `timerlog`, its last 8 bytes, says here what became of the message; all else of the files
+  is Java's. So a delivery is not repeated after a kill; a Java broker would repeat those of the slots it finds begun.
 - A delivery that fails is tried until it succeeds, as Java's with `timerEnableRetryUntilSuccess`; Java drops it after three.
 - Retention deletes no file of the log that holds a message that waits in the wheel; Java may lose it when a disk fills up.
 - A recall is refused where it was stored more than 20 ms after the slot of its message began; one that succeeded is heeded
