@@ -167,7 +167,8 @@ class NetworkSettings:
     )
     send_wait_ms_max: int = setting(
         200,
-        "A send that has waited for longer than this before it reached the log is answered SYSTEM_BUSY.",
+        "A send that has waited for longer than this before it reached the log is answered SYSTEM_BUSY; a one-way send, which "
+        "nobody would hear of, waits on.",
         java="waitTimeMillsInSendQueue",
         allowed=duration(),
     )

@@ -3,7 +3,8 @@
 An Append is encoded in place, in the ring. Its completion says where it lies; under SYNC_FLUSH one that
 wants to wait is held until `flushed` has passed its end, or its deadline, and is then told apart by its
 status. A full ring keeps Appends in order in memory, where each may wait only so long: then it gets
-SYSTEM_BUSY, as a request that waits too long in the Java broker's queue does. Sends are refused as they come while
+SYSTEM_BUSY, as a request that waits too long in the Java broker's queue does; a one-way send, whose producer would not
+hear of it, waits on, and its connection with it. Sends are refused as they come while
 the writer takes nothing (`busy.py`). One that no ring can hold (a
 batch of many small messages is longer as records than as it came) is MESSAGE_ILLEGAL, and holds up nobody.
 
@@ -55,13 +56,21 @@ class _Pending:
     then: Then
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
-    """An Append that finds the ring full."""
+    """An Append that finds the ring full.
+
+    Attributes:
+        append: what is to be submitted.
+        then: goes on with the result.
+        since_ms: since when it waits.
+        is_patient: whether it waits however long it takes.
+    """
 
     append: Append
     then: Then
     since_ms: int
+    is_patient: bool
 
 
 class Appender:
@@ -133,10 +142,13 @@ class Appender:
             return longest_ms
         return max(0, min(longest_ms, self._unflushed[0][1] - now_ms))
 
-    def submit(self, append: Append, then: Then, now_ms: int) -> None:
-        """Send an Append to the writer; `then` is called with the result in some later `collect`."""
+    def submit(self, append: Append, then: Then, now_ms: int, *, is_patient: bool = False) -> None:
+        """Send an Append to the writer; `then` is called with the result in some later `collect`.
+
+        One that is patient is never refused for having waited: it is for who would not hear of it.
+        """
         if self._full or not self._offer(append, then):
-            self._full.append(_Waiting(append, then, now_ms))
+            self._full.append(_Waiting(append, then, now_ms, is_patient))
             self._say_who_waits()
 
     def collect(self, now_ms: int) -> int:
@@ -144,16 +156,25 @@ class Appender:
         answered = self._read_completions(now_ms)
         while self._full and self._offer(self._full[0].append, self._full[0].then):
             self._full.popleft()
-        while self._full and now_ms - self._full[0].since_ms >= self._waits.ring_ms:
-            late = self._full.popleft()
-            busy = _refused(PutStatus.SYSTEM_BUSY)
-            late.then(busy._replace(waited_ms=now_ms - late.since_ms, waiting_count=len(self._full)))
-            answered += 1
+        answered += self._refuse_late(now_ms)
         self._say_who_waits()
         while self._too_long:
             self._too_long.popleft()(_refused(PutStatus.MESSAGE_ILLEGAL))
             answered += 1
         return answered + self._release_flushed(now_ms)
+
+    def _refuse_late(self, now_ms: int) -> int:
+        """Answer those that have waited too long for room; return how many."""
+        late = [
+            each
+            for each in self._full
+            if not each.is_patient and now_ms - each.since_ms >= self._waits.ring_ms
+        ]
+        busy = _refused(PutStatus.SYSTEM_BUSY)
+        for each in late:
+            self._full.remove(each)
+            each.then(busy._replace(waited_ms=now_ms - each.since_ms, waiting_count=len(self._full)))
+        return len(late)
 
     def flush(self) -> None:
         """Wake the writer if something was submitted since the last call."""

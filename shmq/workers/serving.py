@@ -187,7 +187,7 @@ class Service:
                 def then(appended: Appended) -> None:
                     self._go_on(caller, lambda: append.then(appended))
 
-                self._appender.submit(append, then, wall_ms())
+                self._appender.submit(append, then, wall_ms(), is_patient=caller.command.is_oneway)
             case Park():
                 self.parking.add(outcome, caller)
             case Ask(question):

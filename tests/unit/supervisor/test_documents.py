@@ -109,7 +109,7 @@ def test_a_directory_in_the_place_of_a_document_is_refused(config: Config, name:
 
 
 def test_unknown_files_are_left_alone(config: Config) -> None:
-    (folder(config) / "consumerFilter.json").write_bytes(b"{")
+    (folder(config) / "lmqConsumerFilter.json").write_bytes(b"{")
     (folder(config) / "notes").mkdir()
     (folder(config) / "topics.json.new").write_bytes(b"{{")
     check(config)

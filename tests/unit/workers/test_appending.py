@@ -24,14 +24,14 @@ class Sender:
     def new_appender(self, *, epoch, is_sync_flush=False):
         return Appender(self.ground.memory, 0, epoch, is_sync_flush, WAITS)
 
-    def submit(self, *records, now_ms=NOW_MS, wait_flush=True):
+    def submit(self, *records, now_ms=NOW_MS, wait_flush=True, is_patient=False):
         queue = (records[0].topic, records[0].queue_id)
 
         def later(_appended):
             raise AssertionError("an Appender calls what it was given beside the Append")
 
         append = Append(self.ground.slot(queue), records, wait_flush, later)
-        self.appender.submit(append, self.answered.append, now_ms)
+        self.appender.submit(append, self.answered.append, now_ms, is_patient=is_patient)
 
     def fill_ring(self):
         """Submit until the ring is full; return how many it holds."""
@@ -128,6 +128,22 @@ def test_what_waits_for_the_ring_too_long_is_answered_busy(sender):
     assert not sender.appender.is_full
     sender.writer.turn()
     assert sender.appender.collect(NOW_MS + 202) == held  # what is in the ring is stored all the same
+
+
+def test_what_is_patient_waits_on_and_holds_up_nobody_else(sender):
+    held = sender.fill_ring()
+    sender.appender.collect(NOW_MS)
+    sender.submit(message(body=b"one way"), is_patient=True)
+    sender.submit(message(body=b"answered"))
+    sender.appender.collect(NOW_MS + WAITS.ring_ms)
+    assert [each.status for each in sender.answered] == [
+        PutStatus.SYSTEM_BUSY
+    ] * 2  # and what filled the ring
+    sender.writer.turn()
+    sender.appender.collect(NOW_MS + WAITS.ring_ms)
+    sender.writer.turn()
+    sender.appender.collect(NOW_MS + WAITS.ring_ms)
+    assert [bytes(each.body) for each in sender.ground.stored()][held:] == [b"one way"]
 
 
 def test_what_no_ring_can_hold_is_refused_and_holds_up_nobody(sender):
