@@ -5,6 +5,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 RUN_ARGS ?=
 REPORT_ARGS ?=
+INTEROP_PROCESSES ?= 2
 CRASH_ARGS ?= --seconds 600
 KILL_ARGS ?= --cycles 200
 
@@ -12,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+# Files of tests run two at a time: they mostly wait, for Java and for clocks.
+INTEROP := $(PYTEST) -m interop tests/interop --numprocesses $(INTEROP_PROCESSES) --dist loadfile
 NATS_VERSION := v2.10.22
 
 .DEFAULT_GOAL := help
@@ -32,14 +35,14 @@ crash: $(VENV)/.installed-test ## Kill brokers two hundred times, cut the power 
 	$(BIN)/python -m tests.crash.power_loss $(CRASH_ARGS)
 
 interop: $(VENV)/.installed-interop interop-java ## Run RocketMQ's own clients and brokers against shmq (JDK 17, Maven)
-	INTEROP_ENDPOINTS=shmq $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+	INTEROP_ENDPOINTS=shmq $(INTEROP) $(PYTEST_ARGS)
 
 interop-reference: $(VENV)/.installed-interop interop-java ## Run the same against RocketMQ's own broker: are the tests right?
-	INTEROP_ENDPOINTS=java $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+	INTEROP_ENDPOINTS=java $(INTEROP) $(PYTEST_ARGS)
 
 interop-table: $(VENV)/.installed-interop interop-java ## Run it against shmq, and write down what passed (docs/compatibility.md)
 	rm -f docs/interop.json
-	INTEROP_ENDPOINTS=shmq INTEROP_RESULTS=docs/interop.json $(PYTEST) -m interop tests/interop $(PYTEST_ARGS)
+	INTEROP_ENDPOINTS=shmq INTEROP_RESULTS=docs/interop.json $(INTEROP) $(PYTEST_ARGS)
 	$(BIN)/python tools/write_compatibility_page.py
 
 interop-java: $(VENV)/.installed-test

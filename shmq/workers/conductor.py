@@ -51,7 +51,7 @@ from shmq.workers.appending import Appender, Waits
 from shmq.workers.calls import Calls
 from shmq.workers.chores import Chores, make_chores
 from shmq.workers.connection import Limits
-from shmq.workers.flight_store import SqliteFlightStore
+from shmq.workers.flights_opening import FlightsOpening
 from shmq.workers.ground import Ground
 from shmq.workers.letters import (
     FULL_RING_WAIT_MS,
@@ -117,14 +117,16 @@ class Conductor:
         reader = StoreReader(self._reader)
         self._state = Metadata(config, tables, self._saving.load(), reader, wall_ms())
         self._state.measure = partial(measure, memory, self._paths, reader)
-        flights = SqliteFlightStore(self._paths.flights)
-        self._state.pops.use(flights, is_table_new=own_epoch == 1, was_closed=flights.was_closed)
+        flights = FlightsOpening(self._state.pops, self._paths.flights, self._log)
+        flights.begin(is_table_new=own_epoch == 1)
         self._answers = Answers(self._mail, self._state.pops, self._log)
         self._registering = Registering(config, self._server, self._state.announce, self._log)
         self._perform_effects()
         now_ms = wall_ms()
         ground = Ground(memory, self._paths, self._reader)
-        self._chores = Chores(make_chores(self._state, self._appender, ground, self._log), self._agenda)
+        self._chores = Chores(
+            (flights, *make_chores(self._state, self._appender, ground, self._log)), self._agenda
+        )
         self._chores.begin(now_ms)
         self._upkeep = Upkeep(config, self._state, self._agenda, self._company, self._save_now)
         self._upkeep.enter(now_ms)

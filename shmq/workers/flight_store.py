@@ -84,22 +84,17 @@ class SqliteFlightStore:
         self._ids: dict[Key, int] = {}
         self._is_unsynced = False
         try:
-            if isinstance(path, Path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, isolation_level=None)
-            for pragma in (
-                "journal_mode = WAL",
-                "synchronous = NORMAL",
-                f"wal_autocheckpoint = {_AUTOCHECKPOINT_PAGES}",
-            ):
-                self._database.execute(f"PRAGMA {pragma}").close()
-            self._prepare()
+            self._database = _connect(path)
         except (OSError, sqlite3.Error) as error:
             raise self._failure(error) from error
-        (closed,) = self._execute("SELECT value FROM meta WHERE name = 'closed'").fetchone()
-        self.was_closed = bool(closed)
-        self._change("UPDATE meta SET value = 0 WHERE name = 'closed'")
-        self.commit()
+        try:
+            (closed,) = self._execute("SELECT value FROM meta WHERE name = 'closed'").fetchone()
+            self.was_closed = bool(closed)
+            self._change("UPDATE meta SET value = 0 WHERE name = 'closed'")
+            self.commit()
+        except FlightStoreError:
+            self.abandon()
+            raise
 
     def close(self) -> None:
         """End in good order: all offsets that were told are saved."""
@@ -243,14 +238,6 @@ class SqliteFlightStore:
 
     # How.
 
-    def _prepare(self) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._database.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        _check_version(self._database)
-
     def _id(self, key: Key) -> int:
         """The number of a queue, made where it has none."""
         found = self._known_id(key)
@@ -288,6 +275,30 @@ class SqliteFlightStore:
 
     def _failure(self, error: Exception) -> FlightStoreError:
         return FlightStoreError(f"the popped messages in {self._path} cannot be kept: {error}")
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    """Open the file, made where there is none."""
+    if isinstance(path, Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            f"wal_autocheckpoint = {_AUTOCHECKPOINT_PAGES}",
+        ):
+            database.execute(f"PRAGMA {pragma}").close()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            database.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+        _check_version(database)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
 
 
 def _check_version(database: sqlite3.Connection) -> None:

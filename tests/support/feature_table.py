@@ -1,6 +1,6 @@
 """What interop tests have shown, feature by client: the table in `docs/compatibility.md` is made of it.
 
-A plugin of pytest. Where `INTEROP_RESULTS` names a file, the pairs of feature and client that a run against shmq has
+A plugin of pytest, in each process of pytest-xdist and in the one that hears of all. Where `INTEROP_RESULTS` names a file, the pairs of feature and client that a run against shmq has
 tried are noted there when it ends; pairs that it has not tried stay as they are. A pair passes where every test of it
 has passed. What a client is follows from the fixtures that a test asks for by name, or from its mark `client`.
 """
@@ -8,7 +8,7 @@ has passed. What a client is follows from the fixtures that a test asks for by n
 import inspect
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,9 @@ from tests.support.endpoints import SHMQ, UNDER_TEST
 from tests.support.java import CLIENT_MODULES
 
 RESULTS: Final = os.environ.get("INTEROP_RESULTS", "")
+_SHOWS: Final = "shows"
+_XDIST_PROCESS: Final = "PYTEST_XDIST_WORKER"
+
 PASSES: Final = "passes"
 FAILS: Final = "fails"
 
@@ -40,20 +43,27 @@ class FeatureTable:
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Iterator[None] | Any:  # a generator that returns the report
-        """Note a test's outcome: of its call, or of what failed before or after it."""
+        """Have a test's report say what it shows, and with which clients: the report may go to another process."""
         report = yield
-        if (report.when == "call" or report.failed) and not report.skipped:
-            self.note(features_of(item), clients_of(item), PASSES if report.passed else FAILS)
+        report.user_properties.append((_SHOWS, [features_of(item), clients_of(item)]))
         return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test's outcome: of its call, or of what failed before or after it."""
+        if (report.when == "call" or report.failed) and not report.skipped:
+            for name, shown in report.user_properties:
+                if name == _SHOWS:
+                    features, clients = shown  # type: ignore[misc]  # pytest knows no more than that it is an object
+                    self.note(features, clients, PASSES if report.passed else FAILS)
 
     def pytest_sessionfinish(self) -> None:
         """Write down what was tried."""
-        if RESULTS and self._tried:
+        if RESULTS and self._tried and _XDIST_PROCESS not in os.environ:
             path = Path(RESULTS)
             known: Table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             path.write_text(json.dumps(self.merged(known), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
-    def note(self, features: tuple[str, ...], clients: tuple[str, ...], outcome: str) -> None:
+    def note(self, features: Sequence[str], clients: Sequence[str], outcome: str) -> None:
         """Note an outcome; a failure stays one, whatever passes after it."""
         for feature in features:
             row = self._tried.setdefault(feature, {})
