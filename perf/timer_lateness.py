@@ -148,38 +148,34 @@ def now_ms() -> int:
 
 
 def _send(address: str, topic: str, numbers: range, begin_ms: int, step_ms: float) -> None:
-    frames = []
-    for number in numbers:
-        text = f"TIMER_DELIVER_MS\x01{begin_ms + int(number * step_ms)}\x02"
-        frames.append(_frame(topic, text, number))
-        if len(frames) == IN_FLIGHT:
-            _exchange_all(address, frames)
-            frames = []
-    _exchange_all(address, frames)
-
-
-_local = threading.local()
-
-
-def _exchange_all(address: str, frames: list[bytes]) -> None:
-    """Send frames on this thread's connection, and wait for as many answers."""
-    if not frames:
-        return
-    if not hasattr(_local, "socket"):
-        _local.socket = socket.create_connection(split_address(address), 60)
-        _local.reader = FrameReader()
-    _local.socket.sendall(b"".join(frames))
-    left = len(frames)
-    while left:
-        received = _local.socket.recv(1 << 16)
-        assert received, "the broker closed the connection"
-        left -= len(_local.reader.feed(received))
+    with socket.create_connection(split_address(address), 60) as connection:
+        reader = FrameReader()
+        frames = []
+        for number in numbers:
+            text = f"TIMER_DELIVER_MS\x01{begin_ms + int(number * step_ms)}\x02"
+            frames.append(_frame(topic, text, number))
+            if len(frames) == IN_FLIGHT:
+                _exchange_all(connection, reader, frames)
+                frames = []
+        _exchange_all(connection, reader, frames)
 
 
 def _send_plain(address: str, ended: threading.Event) -> None:
     frames = [_frame("plain", "", number) for number in range(PLAIN_IN_FLIGHT)]
-    while not ended.is_set():
-        _exchange_all(address, frames)
+    with socket.create_connection(split_address(address), 60) as connection:
+        reader = FrameReader()
+        while not ended.is_set():
+            _exchange_all(connection, reader, frames)
+
+
+def _exchange_all(connection: socket.socket, reader: FrameReader, frames: list[bytes]) -> None:
+    """Send frames, and wait for as many answers."""
+    connection.sendall(b"".join(frames))
+    left = len(frames)
+    while left:
+        received = connection.recv(1 << 16)
+        assert received, "the broker closed the connection"
+        left -= len(reader.feed(received))
 
 
 def _frame(topic: str, properties: str, number: int) -> bytes:
