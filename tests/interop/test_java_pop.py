@@ -21,7 +21,7 @@ from tests.support.shmq_process import ShmqBroker, ShmqNameServer
 from tests.support.verdict import assert_none_missing, assert_received_intact
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.interop, pytest.mark.client("mqadmin 5.3.3")]
+pytestmark = [pytest.mark.interop, pytest.mark.client("Java 5.5.0"), pytest.mark.client("mqadmin 5.3.3")]
 
 COUNT = 2000
 QUEUES = 8

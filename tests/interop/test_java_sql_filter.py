@@ -36,8 +36,6 @@ def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_each_group_gets_what_its_expression_selects(
     java_client: Client, endpoint: Endpoint, topic: str, way: str
 ) -> None:
-    if way == "consume-lite-pull" and java_client.kind != "5.5.0":
-        pytest.skip("the newest client is enough to show that lite pulls are the same pulls")
     client = java_client
     produce(client, topic, 0)
     expressions = dict(list(EXPRESSIONS.items())[:2]) if way == "consume-lite-pull" else EXPRESSIONS

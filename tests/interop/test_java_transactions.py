@@ -64,7 +64,8 @@ def test_what_is_committed_comes_once_and_nothing_else(
     assert result["foreign"] <= 1  # the warming message
 
 
-@pytest.mark.client("Java 4.9.8 and 5.5.0")
+@pytest.mark.client("Java 4.9.8")
+@pytest.mark.client("Java 5.5.0")
 @pytest.mark.feature(
     "Transactions: a producer dies, the broker is killed, another producer of the group is asked"
 )

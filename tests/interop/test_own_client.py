@@ -16,7 +16,7 @@ from tests.support.drivers import Client
 from tests.support.endpoints import Endpoint
 from tests.support.verdict import assert_bounds, assert_offsets_without_gap, assert_received_once
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.client("Java 5.5.0")]
 
 COUNT = 10_000
 DEADLINE_S = 90.0
