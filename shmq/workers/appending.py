@@ -101,7 +101,7 @@ class Appender:
         self._full: deque[_Waiting] = deque()
         self._too_long: deque[Then] = deque()
         self._unflushed: deque[tuple[int, int, Appended, Then]] = deque()  # end, deadline, ...
-        self._has_news = False
+        self._has_news = True  # a predecessor may have died after it had submitted, before it rang
         self._is_busy = False
 
     @property

@@ -87,6 +87,14 @@ def test_the_writer_is_woken_once_for_all_that_was_submitted(sender):
     assert load_word(bell + doorbell.SLEEPING) == 1
 
 
+def test_the_writer_is_woken_for_what_a_predecessor_had_submitted_and_not_rung_for(sender):
+    sender.submit(message())
+    bell = sender.ground.memory.bell(BELL_WRITER)
+    doorbell.will_sleep(bell)
+    sender.new_appender(epoch=2).flush()
+    assert load_word(bell + doorbell.SLEEPING) == 0
+
+
 def test_a_writer_that_waits_for_room_for_answers_is_woken(sender):
     sender.submit(message())
     sender.writer.turn()
