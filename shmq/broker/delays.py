@@ -18,6 +18,7 @@ from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_properties import REAL_QUEUE_ID, REAL_TOPIC, RECORD_CRC
 from shmq.broker.names import HALF_TOPIC
 from shmq.broker.outcome import PutStatus
+from shmq.broker.renewing import renewed
 from shmq.config.settings import Config
 from shmq.errors import RequestError, StoreError
 from shmq.memory.words import load_word
@@ -33,8 +34,6 @@ RETRY_MS: Final = 100  # how long a level waits after a delivery has failed
 BATCH_COUNT_MAX: Final = 128
 BATCH_BYTES_MAX: Final = 1 << 20  # or less, where an append takes less
 VERSION_STEP: Final = 200  # offsets that move before the document has a new version
-
-_STORED: Final = frozenset({PutStatus.PUT_OK, PutStatus.FLUSH_DISK_TIMEOUT})
 
 
 class ScheduleEntry(NamedTuple):
@@ -197,7 +196,7 @@ class Delays:
         """Note how the append of a delivery ended."""
         level = self._levels[delivery.level]
         level.pending.remove(delivery)
-        if status not in _STORED:
+        if not status.is_stored:
             level.failed.append(delivery)
             level.resume_ms = now_ms + RETRY_MS
         if not level.pending and not level.failed:
@@ -268,19 +267,7 @@ class Delays:
         except ValueError:
             return NONE, None
         slot = NONE if topic == HALF_TOPIC else self._find_slot(topic, queue_id)
-        record = NewRecord(
-            topic=topic.encode(),
-            queue_id=queue_id,
-            flag=message.flag,
-            sys_flag=message.sys_flag,
-            born_timestamp_ms=message.born_timestamp_ms,
-            born_host=message.born_host,
-            store_host=message.store_host,
-            reconsume_times=message.reconsume_times,
-            prepared_position=0,
-            body=bytes(message.body),  # it may have to be sent again when the log is mapped elsewhere
-            properties=text,
-        )
+        record = renewed(message, topic.encode(), queue_id, text)
         # With a longer topic than it waited in, a message may no longer fit a log file.
         if slot == NONE or size_of(record) > self._append_bytes_max:
             return NONE, None

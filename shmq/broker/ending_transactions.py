@@ -7,7 +7,7 @@ from shmq.broker.half_messages import Half, find_expired, find_half
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.metadata import Metadata
 from shmq.broker.outcome import Append, Appended, Await, Channel, Outcome, Peer, PutStatus, Reply
-from shmq.broker.transactions import STORED, Decision
+from shmq.broker.transactions import Decision
 from shmq.errors import RequestError
 from shmq.store.position import NONE
 from shmq.store.record import size_of
@@ -91,7 +91,7 @@ def _commit(state: Metadata, request: Command, half: Half) -> Append:
     table.begin_commit(root)
 
     def then(appended: Appended) -> Outcome:
-        if appended.status not in STORED:
+        if not appended.status.is_stored:
             table.end(root)
             return _refuse(appended)
         table.close(root, message.queue_offset, message.store_host)
@@ -124,7 +124,7 @@ def _resume(state: Metadata, request: Command, position: int) -> Outcome:
         table.begin(root)
 
     def then(appended: Appended) -> Outcome:
-        is_stored = appended.status in STORED
+        is_stored = appended.status.is_stored
         if root != NONE:
             if is_stored:
                 table.reopen(root, appended.queue_offset)

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from shmq.broker import message_properties as names
 from shmq.broker.message_ids import offset_id
 from shmq.broker.names import CHECKED_TOO_OFTEN_TOPIC, HALF_OPERATION_TOPIC, HALF_TOPIC
+from shmq.broker.renewing import renewed
 from shmq.store import properties as property_text
 from shmq.store import record
 from shmq.store.host import Host
@@ -139,20 +140,8 @@ class Half:
         return {name: value for name, value in self.properties.items() if name != names.RECORD_CRC}
 
     def _renewed(self, topic: bytes, queue_id: int, text: bytes, sys_flag: int, prepared: int) -> NewRecord:
-        message = self.message
-        return NewRecord(
-            topic=topic,
-            queue_id=queue_id,
-            flag=message.flag,
-            sys_flag=sys_flag,
-            born_timestamp_ms=message.born_timestamp_ms,
-            born_host=message.born_host,
-            store_host=message.store_host,
-            reconsume_times=message.reconsume_times,
-            prepared_position=prepared,
-            body=bytes(message.body),  # it may have to wait until the log is mapped elsewhere
-            properties=text,
-        )
+        record = renewed(self.message, topic, queue_id, text)
+        return replace(record, sys_flag=sys_flag, prepared_position=prepared)
 
     def _number(self, name: str, default: int) -> int:
         text = self.properties.get(name)

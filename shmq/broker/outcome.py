@@ -24,6 +24,11 @@ class PutStatus(IntEnum):
     SYSTEM_BUSY = 4
     UNKNOWN_ERROR = 5
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the records are in the log, though they may not be on disk yet."""
+        return self in (PutStatus.PUT_OK, PutStatus.FLUSH_DISK_TIMEOUT)
+
 
 class Peer(NamedTuple):
     """Who sent a request, and by which way it came in.

@@ -5,13 +5,14 @@ message a flight means is told by where its record lies: a queue that was made a
 same numbers, and those must not be taken for it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shmq.broker import message_properties as names
 from shmq.broker.message_ids import offset_id
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import RETRY_PREFIX, dlq_topic, pop_retry_topic
 from shmq.broker.pop_flights import Flight, Key
+from shmq.broker.renewing import renewed
 from shmq.errors import RequestError, StoreError
 from shmq.memory.words import load_word
 from shmq.store import properties as property_text
@@ -73,19 +74,8 @@ def revive(state: Metadata, flight: Flight, message: StoredRecord, now_ms: int) 
         slot = _make(state, key.group, topic, now_ms)
     except (RequestError, StoreError):
         return None
-    record = NewRecord(
-        topic=topic.encode(),
-        queue_id=QUEUE_ID,
-        flag=message.flag,
-        sys_flag=message.sys_flag,
-        born_timestamp_ms=message.born_timestamp_ms,
-        born_host=message.store_host,
-        store_host=message.store_host,
-        reconsume_times=message.reconsume_times + 1,
-        prepared_position=0,
-        body=bytes(message.body),  # it may have to wait until the log is mapped elsewhere
-        properties=text,
-    )
+    record = renewed(message, topic.encode(), QUEUE_ID, text)
+    record = replace(record, born_host=message.store_host, reconsume_times=message.reconsume_times + 1)
     return None if slot == NONE else Revival(slot, record)
 
 

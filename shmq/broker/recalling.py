@@ -9,7 +9,7 @@ from typing import Final
 
 from shmq.broker import message_properties as names
 from shmq.broker.names import TIMER_TOPIC
-from shmq.broker.outcome import Append, Appended, Outcome, Peer, PutStatus, Reply
+from shmq.broker.outcome import Append, Appended, Outcome, Peer, Reply
 from shmq.broker.replica import Replica
 from shmq.broker.send_checks import check_sizes
 from shmq.broker.timed_sending import RecallHandle, read_handle, recalled_key, tick_ms
@@ -25,7 +25,6 @@ from shmq.wire.send_headers import DEFAULT_REGION, RecallHeader, RecallResponseH
 
 RECALL_TAG: Final = "_RECALL_TAG_"
 _BODY: Final = b"0"
-_STORED: Final = frozenset({PutStatus.PUT_OK, PutStatus.FLUSH_DISK_TIMEOUT})
 
 
 def handle_recall(broker: Replica, request: Command, peer: Peer, now_ms: int) -> Outcome:
@@ -49,7 +48,7 @@ def handle_recall(broker: Replica, request: Command, peer: Peer, now_ms: int) ->
     check_sizes(broker, (record,))
 
     def then(appended: Appended) -> Outcome:
-        if appended.status not in _STORED:
+        if not appended.status.is_stored:
             raise RequestError(ResponseCode.SYSTEM_ERROR, "recall failed, execute error")
         if appended.store_timestamp_ms > out_ms + RECALL_GRACE_MS:
             raise RequestError(ResponseCode.ILLEGAL_OPERATION, "recall failed, timestamp invalid")

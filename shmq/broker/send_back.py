@@ -4,7 +4,7 @@ The message is read from the log and written anew: to wait in the schedule topic
 tried too often, to the group's dead letters, which nobody consumes by himself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -13,6 +13,7 @@ from shmq.broker.message_ids import offset_id
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import SCHEDULE_TOPIC, dlq_topic, retry_topic
 from shmq.broker.outcome import Append, Appended, Channel, Outcome, Peer, PutStatus, Reply
+from shmq.broker.renewing import renewed
 from shmq.config.addresses import split_address
 from shmq.errors import RequestError
 from shmq.store import properties as property_text
@@ -125,19 +126,8 @@ def _renew(message: StoredRecord, place: _Place, properties: dict[str, str], pee
     text = property_text.join(properties)
     if len(text) > PROPERTIES_BYTES_MAX:
         raise RequestError(ResponseCode.SYSTEM_ERROR, "PROPERTIES_SIZE_EXCEEDED")
-    return NewRecord(
-        topic=place.topic.encode(),
-        queue_id=place.queue_id,
-        flag=message.flag,
-        sys_flag=message.sys_flag,
-        born_timestamp_ms=message.born_timestamp_ms,
-        born_host=message.born_host,
-        store_host=peer.advertised,
-        reconsume_times=message.reconsume_times + 1,
-        prepared_position=0,
-        body=bytes(message.body),
-        properties=text,
-    )
+    record = renewed(message, place.topic.encode(), place.queue_id, text)
+    return replace(record, store_host=peer.advertised, reconsume_times=message.reconsume_times + 1)
 
 
 def _answer(request: Command, appended: Appended) -> Outcome:

@@ -3,10 +3,9 @@
 As in RocketMQ its properties stay, those of its wait with them, and say when it was put into the wheel and taken out.
 """
 
-from dataclasses import replace
-
 from shmq.broker import message_properties as names
 from shmq.broker.names import HALF_TOPIC, TIMER_TOPIC
+from shmq.broker.renewing import renewed
 from shmq.store import properties as property_text
 from shmq.store.position import NONE
 from shmq.store.record import PROPERTIES_BYTES_MAX, NewRecord, StoredRecord
@@ -33,7 +32,7 @@ def as_delivered(
         queue_id = NONE
     if topic == HALF_TOPIC:
         queue_id = NONE
-    return replace(_anew(message, pairs), topic=topic.encode(), queue_id=queue_id), queue_id
+    return renewed(message, topic.encode(), queue_id, _text(pairs)), queue_id
 
 
 def as_rolled(message: StoredRecord, pairs: dict[str, str], enqueued_ms: int, now_ms: int) -> NewRecord:
@@ -45,26 +44,15 @@ def as_rolled(message: StoredRecord, pairs: dict[str, str], enqueued_ms: int, no
     pairs[names.TIMER_ENQUEUE_MS] = str(enqueued_ms)
     pairs[names.TIMER_ROLL_TIMES] = str(times + 1)
     pairs[names.TIMER_DEQUEUE_MS] = str(now_ms)
-    return _anew(message, pairs)
+    return renewed(message, TIMER_TOPIC.encode(), 0, _text(pairs))
 
 
-def _anew(message: StoredRecord, pairs: dict[str, str]) -> NewRecord:
+def _text(pairs: dict[str, str]) -> bytes:
+    """Return properties as they are stored; these are changed."""
     pairs.pop(names.RECORD_CRC, None)  # of the record that waited, not of the new one
     text = property_text.join(pairs)
     if len(text) > PROPERTIES_BYTES_MAX:  # better without a note of its wait than not at all
         for name in (names.TIMER_ENQUEUE_MS, names.TIMER_DEQUEUE_MS, names.TIMER_ROLL_TIMES):
             pairs.pop(name, None)
         text = property_text.join(pairs)
-    return NewRecord(
-        topic=TIMER_TOPIC.encode(),
-        queue_id=0,
-        flag=message.flag,
-        sys_flag=message.sys_flag,
-        born_timestamp_ms=message.born_timestamp_ms,
-        born_host=message.born_host,
-        store_host=message.store_host,
-        reconsume_times=message.reconsume_times,
-        prepared_position=0,
-        body=bytes(message.body),  # it may have to be sent again when the log is mapped elsewhere
-        properties=text,
-    )
+    return text

@@ -45,8 +45,6 @@ QUIET_MS: Final = 60_000
 BATCH_COUNT_MAX: Final = 128
 BATCH_BYTES_MAX: Final = 1 << 20
 
-_STORED: Final = frozenset({PutStatus.PUT_OK, PutStatus.FLUSH_DISK_TIMEOUT})
-
 
 class Marks(NamedTuple):
     """How far the log has come: its beginning, its end, what of it is in the queues, what of it is on disk."""
@@ -154,7 +152,7 @@ class Timers:
     ) -> None:
         """Note how the append of a delivery ended."""
         self._pending.remove(delivery)
-        if status in _STORED:
+        if status.is_stored:
             for unit, position in zip(delivery.units, positions, strict=True):
                 self._store.note(unit, position)
             self.counts.update(delivery.topics)

@@ -24,7 +24,7 @@ from shmq.broker.half_messages import HALF_QUEUE, Half, Stored, check_command, f
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.names import HALF_TOPIC
 from shmq.broker.outcome import Appended, Channel
-from shmq.broker.transactions import RETRY_MS, STORED, Transactions
+from shmq.broker.transactions import RETRY_MS, Transactions
 from shmq.config.settings import Config
 from shmq.memory.words import load_word
 from shmq.store.position import NONE
@@ -183,7 +183,7 @@ class Rounds:
         """Note how the append of a batch ended."""
         assert batch is self._batch, "there is one at a time"
         self._batch = None
-        if appended.status not in STORED:
+        if not appended.status.is_stored:
             self._rest(now_ms)
             for step in batch.steps:
                 self._table.end(step.root)

@@ -34,7 +34,7 @@ from shmq.broker.effects import DocumentName, Effect, Persist
 from shmq.broker.half_messages import operation
 from shmq.broker.names import TRANSACTION_GROUP
 from shmq.broker.offsets import Offsets
-from shmq.broker.outcome import Appended, PutStatus
+from shmq.broker.outcome import Appended
 from shmq.errors import RequestError, StoreError
 from shmq.store.host import Host
 from shmq.store.position import NONE
@@ -46,7 +46,6 @@ SETTLE_MS: Final = 5000  # how often the position behind which final records may
 OPERATION_BYTES_MAX: Final = 4096  # as RocketMQ's transactionOpMsgMaxSize
 EXPIRED_MAX: Final = 65_536
 
-STORED: Final = frozenset({PutStatus.PUT_OK, PutStatus.FLUSH_DISK_TIMEOUT})
 
 Wake = Callable[[], None]
 _SETTLED: Final = "settledPosition"
@@ -307,7 +306,7 @@ class Transactions:
         """Note how the append of an operation ended."""
         assert stored is self._operation, "there is one at a time"
         self._operation = None
-        is_stored = appended.status in STORED
+        is_stored = appended.status.is_stored
         if is_stored:
             greatest = max(max(decision.offsets) for decision in stored.decisions)
             self.note_operation(appended.queue_offset, greatest)

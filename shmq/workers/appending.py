@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from shmq.broker.outcome import Append, Appended, PutStatus
+from shmq.broker.outcome import Append, Appended, Outcome, PutStatus
 from shmq.fastpath import completing, desk
 from shmq.memory.words import load_word, store_word
 from shmq.ring import spsc
@@ -33,6 +33,7 @@ from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.plan import BELL_WRITER
 from shmq.store import record
 from shmq.store.position import NONE
+from shmq.store.record import NewRecord
 
 _HEAD: Final = struct.Struct("<iiii")
 _COMPLETION: Final = struct.Struct("<iiqqq")
@@ -150,6 +151,12 @@ class Appender:
         if self._full or not self._offer(append, then):
             self._full.append(_Waiting(append, then, now_ms, is_patient))
             self._say_who_waits()
+
+    def store(
+        self, slot: int, records: tuple[NewRecord, ...], settle: Callable[[Appended], None], now_ms: int
+    ) -> None:
+        """Send records of the broker's own to the writer, all or none, next to each other in one queue."""
+        self.submit(Append(slot, records, wait_flush=False, then=_answer_nobody), settle, now_ms)
 
     def collect(self, now_ms: int) -> int:
         """Read completions, end waits; return how many Appends were answered."""
@@ -290,6 +297,10 @@ class Waits:
 
     ring_ms: int
     flush_ms: int
+
+
+def _answer_nobody(_appended: Appended) -> Outcome:
+    raise AssertionError("nobody has asked for it")
 
 
 def _refused(status: PutStatus) -> Appended:

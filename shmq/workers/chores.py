@@ -7,10 +7,11 @@ from shmq.workers.agenda import Agenda
 from shmq.workers.appending import Appender
 from shmq.workers.delivering import Delivering
 from shmq.workers.ground import Ground
+from shmq.workers.predecessor import Predecessor
 from shmq.workers.reviving import Reviving
 from shmq.workers.runner import wall_ms
 from shmq.workers.timing import Timing
-from shmq.workers.transacting import Predecessor, Transacting
+from shmq.workers.transacting import Transacting
 
 
 class Chore(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shmq.broker.delays import Delays, Delivery
-from shmq.broker.outcome import Append, Appended, Outcome
+from shmq.broker.outcome import Appended
 from shmq.store.position import NONE
 from shmq.workers.appending import Appender
 
@@ -60,13 +60,9 @@ class Delivering:
             self._deliver(delivery, now_ms)
 
     def _deliver(self, delivery: Delivery, now_ms: int) -> None:
-        def then(_appended: Appended) -> Outcome:
-            raise AssertionError("a delivery is answered to nobody")
-
         def settle(appended: Appended) -> None:
             settled_ms = self._clock_ms()
             self._delays.settle(delivery, appended.status, settled_ms)
             self._deliver_due(settled_ms)  # the level may have more that is due
 
-        append = Append(delivery.slot, delivery.records, wait_flush=False, then=then)
-        self._appender.submit(append, settle, now_ms)
+        self._appender.store(delivery.slot, delivery.records, settle, now_ms)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from shmq.broker.metadata import Metadata
-from shmq.broker.outcome import Append, Appended, Outcome, PutStatus
+from shmq.broker.outcome import Appended, PutStatus
 from shmq.broker.pop_flights import Flight, FlightStoreError
-from shmq.broker.pop_reviving import find_message, revive
+from shmq.broker.pop_reviving import Revival, find_message, revive
 from shmq.store.position import NONE
 from shmq.store.record import size_of
 from shmq.workers.appending import Appender
@@ -23,8 +23,6 @@ AGAIN_MS: Final = 1000
 AGAIN_HOPELESS_MS: Final = 60_000
 """So long a message waits that cannot be written as it is: it may be another setting that helps."""
 QUIET_MS: Final = 60_000
-
-_STORED: Final = frozenset({PutStatus.PUT_OK, PutStatus.FLUSH_DISK_TIMEOUT})
 
 
 class Reviving:
@@ -96,18 +94,18 @@ class Reviving:
                 )
                 self._state.pops.postpone(flight, now_ms + AGAIN_HOPELESS_MS)
                 continue
-            self._append(flight, Append(revival.slot, (revival.record,), wait_flush=False, then=_nobody))
+            self._append(flight, revival)
             size_bytes += size_of(revival.record)
             if size_bytes > BATCH_BYTES_MAX:
                 break
 
-    def _append(self, flight: Flight, append: Append) -> None:
+    def _append(self, flight: Flight, revival: Revival) -> None:
         def settle(appended: Appended) -> None:
             self._on_the_way -= 1
             self._is_done = False
             now_ms = self._clock_ms()
             try:
-                if appended.status in _STORED:
+                if appended.status.is_stored:
                     self._state.pops.remove(flight)
                 else:
                     is_hopeless = appended.status is PutStatus.MESSAGE_ILLEGAL
@@ -117,8 +115,4 @@ class Reviving:
                 self._log.error("a popped message may come twice", offset=flight.offset, reason=str(error))
 
         self._on_the_way += 1
-        self._appender.submit(append, settle, self._clock_ms())
-
-
-def _nobody(_appended: Appended) -> Outcome:
-    raise AssertionError("a revival is answered to nobody")
+        self._appender.store(revival.slot, (revival.record,), settle, self._clock_ms())

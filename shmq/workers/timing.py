@@ -14,7 +14,7 @@ from shmq.broker import message_properties as names
 from shmq.broker.effects import DocumentName, Persist
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import TIMER_TOPIC
-from shmq.broker.outcome import Append, Appended, Outcome
+from shmq.broker.outcome import Appended
 from shmq.broker.timer_report import Progress
 from shmq.broker.timers import QUIET_MS, Marks, TimedDelivery, Timers
 from shmq.config.settings import Config
@@ -26,9 +26,9 @@ from shmq.store.timer_log import RECALLS
 from shmq.store.timer_store import Enqueued, TimerSizes, TimerStore
 from shmq.workers.appending import Appender
 from shmq.workers.ground import Ground
+from shmq.workers.predecessor import Predecessor
 from shmq.workers.runner import wall_ms
 from shmq.workers.timer_sync import TimerSync
-from shmq.workers.transacting import Predecessor
 
 ENQUEUE_COUNT_MAX: Final = 4096
 COMING_MS: Final = 5
@@ -202,16 +202,12 @@ class Timing:
             self._deliver(self._timers, delivery, now_ms)
 
     def _deliver(self, timers: Timers, delivery: TimedDelivery, now_ms: int) -> None:
-        def then(_appended: Appended) -> Outcome:
-            raise AssertionError("a delivery is answered to nobody")
-
         def settle(appended: Appended) -> None:
             settled_ms = wall_ms()
             timers.settle(delivery, appended.status, appended.positions, settled_ms)
             self._deliver_due(settled_ms)  # there may be more that is due
 
-        append = Append(delivery.slot, delivery.records, wait_flush=False, then=then)
-        self._appender.submit(append, settle, now_ms)
+        self._appender.store(delivery.slot, delivery.records, settle, now_ms)
 
     def _look_after(self, store: TimerStore, timers: Timers, now_ms: int) -> None:
         """Do what is due now and then."""

@@ -242,6 +242,10 @@ class Bench:
         """As `workers.appending.Appender.submit`."""
         self.ring.append((append, settle))
 
+    def store(self, slot, records, settle, now_ms):
+        """As `workers.appending.Appender.store`."""
+        self.submit(Append(slot, records, wait_flush=False, then=None), settle, now_ms)
+
     @property
     def flushed(self):
         """As `store.watermarks.Watermarks.flushed`."""

@@ -20,14 +20,14 @@ class Writer:
         self.ground = ground
         self.waiting = []
 
-    def submit(self, append, then, _now_ms):
-        self.waiting.append((append, then))
+    def store(self, _slot, records, then, _now_ms):
+        self.waiting.append((records, then))
 
     def answer(self, status=PutStatus.PUT_OK):
         waiting, self.waiting = self.waiting, []
-        for append, then in waiting:
+        for records, then in waiting:
             if status is PutStatus.PUT_OK:
-                for record in append.records:
+                for record in records:
                     self.ground.put(record)
             then(Appended(status, 0, (), 0))
         self.ground.state.pops.settle()
