@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.drivers import CPP, Client
-from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, start_endpoint
+from tests.support.endpoints import UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.feature_table import make_feature_table
 from tests.support.java import CLIENT_MODULES
 from tests.support.java_build import build
@@ -30,13 +30,8 @@ def _java_peers() -> None:
 @pytest.fixture(scope="session", params=UNDER_TEST)
 def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A broker with its name server, shared by the tests of a session."""
-    started = start_endpoint(request.param, tmp_path_factory.mktemp(f"endpoint-{request.param}"))
-    try:
+    with shared_endpoint(request.param, tmp_path_factory.mktemp(f"endpoint-{request.param}")) as started:
         yield started
-        if request.param == SHMQ:  # the other one's end is not ours to judge, and slow
-            started.stop()
-    finally:
-        started.discard()
 
 
 @pytest.fixture(params=list(CLIENT_MODULES))

@@ -13,7 +13,7 @@ from shmq.wire.command import Command
 from shmq.wire.topic_bodies import SubscriptionGroupConfig
 from tests.support.body import PROPERTY, body_of, keys_of, property_of, tag_of
 from tests.support.drivers import Client, Consumer
-from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, start_endpoint
+from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.java import CLIENT_MODULES, mqadmin
 from tests.support.ports import free_broker_port
 from tests.support.remote import Remote
@@ -42,13 +42,8 @@ def pop_endpoint(
 ) -> Iterator[Endpoint]:
     """A broker that pops, shared by the tests of this file."""
     directory = tmp_path_factory.mktemp(f"pop-{request.param}")
-    started = start_endpoint(request.param, directory, overrides=OVERRIDES[request.param])
-    try:
+    with shared_endpoint(request.param, directory, OVERRIDES[request.param]) as started:
         yield started
-        if request.param == SHMQ:
-            started.stop()
-    finally:
-        started.discard()
 
 
 def pop_by(broker_address: str, namesrv_address: str, directory: Path, topic: str) -> None:

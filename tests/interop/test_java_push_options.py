@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.drivers import Client
-from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, start_endpoint
+from tests.support.endpoints import UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.mishaps import kill_worker
 from tests.support.verdict import assert_all_sent, assert_none_missing, assert_received_intact
 
@@ -21,13 +21,8 @@ DEADLINE_S = 90.0
 def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A broker to which every message is an old one: a new group of a young topic else begins at its first message."""
     settings = {"accessMessageInMemoryMaxRatio": "0"}
-    started = start_endpoint(request.param, tmp_path_factory.mktemp("options"), overrides=settings)
-    try:
+    with shared_endpoint(request.param, tmp_path_factory.mktemp("options"), settings) as started:
         yield started
-        if request.param == SHMQ:
-            started.stop()
-    finally:
-        started.discard()
 
 
 @pytest.mark.feature("Push consumer: batches (consumeMessageBatchMaxSize)")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.drivers import Client, Consumer, wait_together
-from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, start_endpoint
+from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.verdict import assert_all_sent, assert_none_missing, assert_received_intact
 
 pytestmark = pytest.mark.interop
@@ -26,13 +26,8 @@ def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     settings = {"channelExpiredTimeout": str(EXPIRY_MS)}
     if request.param == SHMQ:  # RocketMQ reads the other from a system property
         settings["queue_lock_life_ms"] = str(LOCK_LIFE_MS)
-    started = start_endpoint(request.param, tmp_path_factory.mktemp("takeover"), overrides=settings)
-    try:
+    with shared_endpoint(request.param, tmp_path_factory.mktemp("takeover"), settings) as started:
         yield started
-        if request.param == SHMQ:
-            started.stop()
-    finally:
-        started.discard()
 
 
 @pytest.mark.feature("Rebalance: consumer killed -9")

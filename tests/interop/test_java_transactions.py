@@ -10,7 +10,15 @@ import psutil
 import pytest
 
 from tests.support.drivers import Client
-from tests.support.endpoints import JAVA, SHMQ, UNDER_TEST, Endpoint, pairs_under_test, start_endpoint
+from tests.support.endpoints import (
+    JAVA,
+    SHMQ,
+    UNDER_TEST,
+    Endpoint,
+    pairs_under_test,
+    shared_endpoint,
+    start_endpoint,
+)
 from tests.support.java import CLIENT_MODULES
 from tests.support.processes import Process
 from tests.support.shmq_process import ShmqBroker
@@ -34,13 +42,8 @@ PAIRS = pairs_under_test([(JAVA, SHMQ), (SHMQ, JAVA)])
 @pytest.fixture(scope="module", params=UNDER_TEST)
 def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A broker that asks soon, of these tests alone: they kill its processes."""
-    started = start_endpoint(request.param, tmp_path_factory.mktemp(request.param), overrides=QUICK)
-    try:
+    with shared_endpoint(request.param, tmp_path_factory.mktemp(request.param), QUICK) as started:
         yield started
-        if request.param == SHMQ:
-            started.stop()
-    finally:
-        started.discard()
 
 
 @pytest.mark.feature("Transactions: commit, rollback, unknown and checks, the conductor killed meanwhile")

@@ -9,7 +9,7 @@ from shmq.local.consumer import LocalConsumer
 from shmq.local.producer import LocalProducer
 from tests.support import body
 from tests.support.drivers import Client
-from tests.support.endpoints import SHMQ, Endpoint, start_endpoint
+from tests.support.endpoints import SHMQ, Endpoint, shared_endpoint
 from tests.support.shmq_process import ShmqBroker
 from tests.support.verdict import assert_bounds, assert_offsets_without_gap, assert_received_once
 
@@ -23,12 +23,8 @@ COMMITTED_IN_QUEUE = 100
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """One of ours, whatever else is under test: RocketMQ's has no such thing."""
-    started = start_endpoint(SHMQ, tmp_path_factory.mktemp("local"))
-    try:
+    with shared_endpoint(SHMQ, tmp_path_factory.mktemp("local")) as started:
         yield started
-        started.stop()
-    finally:
-        started.discard()
 
 
 @pytest.fixture

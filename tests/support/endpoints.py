@@ -6,7 +6,8 @@ scenario, or both with a comma.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -85,6 +86,20 @@ def start_endpoint(
         name_server.process.kill()
         raise
     return Endpoint(name_server.address, broker, name_server)
+
+
+@contextmanager
+def shared_endpoint(
+    kind: str, directory: Path, overrides: Mapping[str, str] | None = None
+) -> Iterator[Endpoint]:
+    """Give tests an endpoint that they share, as `start_endpoint`; ours must also stop in good order."""
+    started = start_endpoint(kind, directory, overrides=overrides)
+    try:
+        yield started
+        if kind == SHMQ:  # the other one's end is not ours to judge, and slow
+            started.stop()
+    finally:
+        started.discard()
 
 
 def start_java(
