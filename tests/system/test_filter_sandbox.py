@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+import wasmtime
 
 from shmq.sandbox.seccomp import is_supported
 from tests.support.inmate import MIB, WAT_BODY_A, Inmate, message
@@ -120,7 +121,6 @@ def test_memory_is_bounded_message_by_message():
 
 @pytest.mark.parametrize("kind", ["text", "binary"])
 def test_a_filter_in_webassembly_sees_messages(kind):
-    wasmtime = pytest.importorskip("wasmtime")
     source = WAT_BODY_A if kind == "text" else bytes(wasmtime.wat2wasm(WAT_BODY_A.decode()))
     with Inmate(source.strip()) as inmate:
         assert inmate.begin().failure == ""
@@ -137,7 +137,6 @@ def test_a_filter_in_webassembly_sees_messages(kind):
     ],
 )
 def test_a_trap_is_told_and_the_next_message_gets_a_new_instance(old, new, reason):
-    pytest.importorskip("wasmtime")
     with Inmate(WAT_BODY_A.decode().replace(old, new).strip()) as inmate:
         assert inmate.begin().failure == ""
         for _ in range(2):
@@ -160,14 +159,12 @@ def test_a_trap_is_told_and_the_next_message_gets_a_new_instance(old, new, reaso
     ],
 )
 def test_a_module_that_wants_more_is_not_taken(source, reason):
-    pytest.importorskip("wasmtime")
     with Inmate(source) as inmate:
         assert reason in inmate.begin().failure
         assert not inmate.jail.is_alive
 
 
 def test_a_module_cannot_grow_beyond_its_memory():
-    pytest.importorskip("wasmtime")
     growing = "(i32.eq (memory.grow (i32.const 2000)) (i32.const -1))))"
     source = WAT_BODY_A.decode().strip()
     source = source[: source.index("(i32.eq")] + growing
