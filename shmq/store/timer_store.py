@@ -8,6 +8,7 @@ After a kill the wheel is brought up to the timer log, and the queue is taken up
 a power cut, units whose records are gone are cut off, and a wheel that names what is not there is made anew.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -139,8 +140,11 @@ class TimerStore:
             self._replay(0)
         self.queue_offset = self._offset_after_last()
 
-    def enqueue(self, now_ms: int, count_max: int) -> Enqueued:
+    def enqueue(self, clock_ms: Callable[[], int], count_max: int) -> Enqueued:
         """Give units to the next messages of the queue, as far as they lie in one of its files.
+
+        The clock is read once it is known which messages there are: a unit that is older than its message's record
+        would be taken for one whose record a power cut has taken.
 
         Raises:
             StoreError: no file can be made for them.
@@ -157,7 +161,7 @@ class TimerStore:
             )
         if self.log.room_bytes < timer_log.SIZE + timer_log.BLANK_BYTES_MIN:
             self.log.grow()
-        status = timer_enqueue.enqueue(self._enqueuing(entries, count, now_ms))
+        status = timer_enqueue.enqueue(self._enqueuing(entries, count, clock_ms()))
         done, units, _, needed, earliest = self._note.tolist()
         if status == timer_enqueue.NEEDS_RECORD and self._queues.log.address_of(needed)[0] == NONE:
             done += 1  # its part of the log is gone

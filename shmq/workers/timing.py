@@ -167,7 +167,7 @@ class Timing:
         return True
 
     def _enqueue(self, store: TimerStore, now_ms: int) -> Enqueued:
-        came = store.enqueue(now_ms, ENQUEUE_COUNT_MAX)
+        came = store.enqueue(wall_ms, ENQUEUE_COUNT_MAX)
         self._enqueued += came.units
         if came.units:
             self._count(store, came, now_ms)

@@ -98,7 +98,7 @@ class SmallTimers:
     def look(self, count_max=4096):
         """What a look of the conductor does, its deliveries left on their way."""
         self.pending += self.timers.due(self.now_ms, self.marks())
-        enqueued = self.store.enqueue(self.now_ms, count_max)
+        enqueued = self.store.enqueue(lambda: self.now_ms, count_max)
         self.pending += self.timers.due(self.now_ms, self.marks())
         return enqueued
 

@@ -4,6 +4,7 @@ import pytest
 
 from shmq.errors import StoreError
 from shmq.store.position import NONE
+from shmq.store.read import QueueReader
 from shmq.store.timer_check import TimerCheck, read_timer_check
 from shmq.store.timer_wheel import TimerWheel
 from tests.support.small_metadata import NOW_MS
@@ -65,6 +66,22 @@ def test_units_that_a_power_cut_took_are_written_again(small):
         last.write_bytes(content)
 
     assert begun_anew(small, damage) == keys
+
+
+def test_a_message_that_comes_while_it_looks_is_no_older_than_its_unit(small, monkeypatch):
+    bounds = QueueReader.bounds
+
+    def bounds_a_second_later(reader, slot):
+        small.now_ms += 1000
+        small.send(TIMER_DELIVER_MS=small.now_ms + 2500)
+        return bounds(reader, slot)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(QueueReader, "bounds", bounds_a_second_later)
+        assert small.look().units == 1
+    end = small.store.log.end
+    small.crash(stored=0)
+    assert small.store.log.end == end
 
 
 def test_a_wheel_of_another_size_is_refused(tmp_path):
