@@ -88,6 +88,7 @@ class CommitWriter:
         self._derive_next(end)
         self._flusher.start(self._segment)
         self._end.start()
+        self._wake_everybody()
 
     @property
     def is_ready(self) -> bool:
@@ -306,6 +307,12 @@ class CommitWriter:
         address = int(self._rows[sender : sender + 1].ctypes.data)
         commit.resume(self._places.page, address)
         rounds.wake_sender(address)
+
+    def _wake_everybody(self) -> None:
+        """Ring for what a predecessor may have answered or placed, and died before it rang."""
+        for address in self._row_addresses():
+            rounds.wake_sender(address)
+        doorbell.ring_bell(self._end.bell)
 
     def _clear_behind(self, end: int) -> None:
         """Zero what a dead writer had begun behind the log's end."""

@@ -85,7 +85,9 @@ class Dispatcher:
         self._store_ms = self._memory.watermarks.queues_ms
         self._prepare_duty()
         set_timer_slack(TIMER_SLACK_NS)
-        doorbell.ring_bell(self._memory.bell(plan.BELL_CONDUCTOR))  # a predecessor may not have come to it
+        # A predecessor may have died before it rang for what it had done.
+        doorbell.ring_bell(self._memory.bell(plan.BELL_CONDUCTOR))
+        self._readers.wake(doorbell.DISPATCHED)
         self._thread.start()
         if self._indexer is not None:
             self._dispatch.begin_keyed(self._memory.watermarks.dispatched)

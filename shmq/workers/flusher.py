@@ -159,6 +159,7 @@ class Flusher:
         thorough_ns = self._config.flush_thorough_interval_ms * 1_000_000
         checkpoint_at = time.monotonic_ns()
         thorough_at = checkpoint_at + thorough_ns
+        self._tell_flushed()  # a predecessor may have died before it did
         while True:
             store_word(self._duty_at + group_commit.WANTED, 0)  # before anything is looked at
             if self._stopping:
@@ -247,6 +248,9 @@ class Flusher:
         self._flushed_ms = store_ms
         while self._segments[0].end <= appended and len(self._segments) > 1:
             self._let_go(self._segments.pop(0))
+        self._tell_flushed()
+
+    def _tell_flushed(self) -> None:
         self._listeners.wake(doorbell.FLUSHED)
         if self._is_sync:
             doorbell.ring_bell(self._dispatcher_bell)

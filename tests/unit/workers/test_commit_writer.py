@@ -167,6 +167,16 @@ def test_a_batch_without_answers_is_answered_at_the_start(ground):
     assert len(ground.stored()) == answers_max
 
 
+def test_all_are_woken_for_what_a_dead_writer_had_done_and_not_rung_for(ground):
+    ground.submit(message())
+    BareWriter(ground).turn()
+    bells = (plan.BELL_FIRST_WORKER, plan.BELL_CONDUCTOR, plan.BELL_DISPATCHER)
+    for number in bells:
+        ground.sleep_at(number)
+    with started(ground):
+        assert [ground.is_asleep(number) for number in bells] == [False] * 3
+
+
 def test_a_broken_ring_is_reported_once_and_taken_from_again(ground):
     ring = ground.memory.place("submit/0")
     with started(ground) as writer:

@@ -69,6 +69,15 @@ def test_without_new_records_there_is_nothing_to_do(ground):
     assert ground.dispatcher.do_work(0) == 0
 
 
+def test_readers_are_woken_for_what_a_dead_dispatcher_had_done_and_not_rung_for(ground):
+    ground.dispatcher.close()
+    reader = ground.memory.bell(plan.BELL_FIRST_WORKER)
+    doorbell.want(reader, doorbell.DISPATCHED)
+    ground.sleep_at(plan.BELL_FIRST_WORKER)
+    ground.dispatcher = ground.started()
+    assert not ground.is_asleep(plan.BELL_FIRST_WORKER)
+
+
 def test_each_record_gets_its_entry_in_its_queue(ground):
     ground.append(QUEUES[0], QUEUES[2], QUEUES[0])
     assert ground.dispatcher.do_work(0) == 3

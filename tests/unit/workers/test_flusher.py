@@ -64,6 +64,18 @@ def test_what_is_appended_is_flushed_and_told(ground):
     assert not ground.flusher.has_failed
 
 
+@pytest.mark.parametrize("disk_type", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_all_are_woken_for_what_a_dead_one_had_flushed_and_not_rung_for(tmp_path, disk_type):
+    ground = Ground(tmp_path, flush_disk_type=disk_type)
+    bells = [plan.BELL_FIRST_WORKER] + [plan.BELL_DISPATCHER] * (disk_type == "SYNC_FLUSH")
+    doorbell.want(ground.memory.bell(plan.BELL_FIRST_WORKER), doorbell.FLUSHED)
+    for number in bells:
+        ground.sleep_at(number)
+    ground.start()
+    eventually(lambda: not any(ground.is_asleep(number) for number in bells))
+    ground.flusher.stop()
+
+
 def test_a_few_dirty_pages_are_left_for_later(tmp_path):
     ground = Ground(tmp_path, flush_least_pages=1, flush_thorough_interval_ms=FOR_LONG_MS)
     ground.append(300)
