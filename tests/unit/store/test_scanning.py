@@ -9,6 +9,7 @@ import pytest
 import shmq.store
 from shmq.errors import DamagedLogError, StoreError
 from shmq.store.record_batch import COLUMNS
+from shmq.store.record_rows import ROW_LAYOUT
 from shmq.store.scanning import BATCH_BYTES_MAX, scan
 from shmq.store.segment import file_name
 from shmq.store.store_files import StorePaths, StoreSizes
@@ -52,6 +53,15 @@ def test_the_package_offers_it_by_name(tmp_path):
 def test_importing_the_package_brings_in_no_compiler():
     code = "import sys, shmq.store; sys.exit('numba' in sys.modules or not shmq.store.scan)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_byte_of_a_row_is_left_to_chance(tmp_path):
+    written(tmp_path, *[new_record()] * 3)
+    stains = [np.full(3 * ROW_LAYOUT.itemsize, 255, dtype=np.uint8) for _ in range(100)]
+    del stains  # the rows' memory may be one of these
+    (batch,) = scan(tmp_path)
+    fields_bytes = sum(ROW_LAYOUT[name].itemsize for name in ROW_LAYOUT.names)
+    assert not batch.rows.view(np.uint8).reshape(3, -1)[:, fields_bytes:].any()
 
 
 def test_a_batch_holds_slices_of_the_mapped_file(tmp_path):
