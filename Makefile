@@ -5,7 +5,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 RUN_ARGS ?=
 REPORT_ARGS ?=
-INTEROP_PROCESSES ?= 2
+TEST_PROCESSES ?= 2
 CRASH_ARGS ?= --seconds 600
 KILL_ARGS ?= --cycles 200
 
@@ -13,8 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-# Files of tests run two at a time: they mostly wait, for Java and for clocks.
-INTEROP := $(PYTEST) -m interop tests/interop --numprocesses $(INTEROP_PROCESSES) --dist loadfile
+# Files of tests run two at a time: they mostly wait, for processes and for clocks.
+BESIDE := --numprocesses $(TEST_PROCESSES) --dist loadfile
+INTEROP := $(PYTEST) -m interop tests/interop $(BESIDE)
 NATS_VERSION := v2.10.22
 
 .DEFAULT_GOAL := help
@@ -28,7 +29,7 @@ run: $(VENV)/.installed ## Start a broker and its name server here, with store a
 	SHMQ_LOG_DIRECTORY=.run/logs exec $(BIN)/shmq-supervisor --store-root .run/store $(RUN_ARGS)
 
 test: $(VENV)/.installed-test ## Run every test that needs nothing but Python
-	$(PYTEST) -m "not interop" $(PYTEST_ARGS)
+	$(PYTEST) -m "not interop" $(BESIDE) $(PYTEST_ARGS)
 
 crash: $(VENV)/.installed-test ## Kill brokers two hundred times, cut the power of others for ten minutes (docs/reliability.md)
 	$(BIN)/python -m tests.crash.kills $(KILL_ARGS)
@@ -64,7 +65,7 @@ perf: $(VENV)/.installed-perf ## Measure; perf/README.md says what and how
 
 perf-check: $(VENV)/.installed-perf ## Does the suite itself work? Each question for a moment, beside no peer that must be installed
 	@mkdir -p perf/build
-	$(PYTEST) perf --quick --peers none --deselect perf/start_up.py::test_cold_start $(PYTEST_ARGS)
+	$(PYTEST) perf --quick --peers none --deselect start_up.py::test_cold_start $(PYTEST_ARGS)
 
 perf-peers: $(VENV)/.installed-perf ## Install the peers of the benchmarks (JDK 17, Maven and Go are there; redis by apt-get)
 	command -v redis-server >/dev/null || apt-get install -y --no-install-recommends redis-server

@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rounds", type=int, default=5, help="turns of each contestant")
     group.addoption("--seconds", type=float, default=3.0, help="of a turn that ends by the clock")
     group.addoption("--scale", type=float, default=1.0, help="multiplies the messages of other turns")
-    group.addoption("--quick", action="store_true", help="one short round: does the suite itself work?")
+    group.addoption("--quick", action="store_true", help="one short round of each question's first variant")
     group.addoption(
         "--peers",
         default="auto",
@@ -43,6 +43,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SHEET] = Sheet()
     config.stash[_BEGAN] = machine()
     config.stash[_OPTIONS], config.stash[_ABSENT] = _options(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the first variant of each question where it is only to be seen whether the suite itself works."""
+    if not config.getoption("--quick"):
+        return
+    kept: dict[str, pytest.Item] = {}
+    for item in items:
+        kept.setdefault(item.nodeid.partition("[")[0], item)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept.values()])
+    items[:] = kept.values()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
