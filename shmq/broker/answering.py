@@ -11,7 +11,7 @@ import orjson
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import AUTO_CREATE_TOPIC, TOPICS_CLOSED_TO_CLIENTS, topic_problem
 from shmq.broker.outcome import Answered
-from shmq.broker.pop_questions import (
+from shmq.broker.pop.questions import (
     PopAckQuestion,
     PopBlockedQuestion,
     PopChangeQuestion,

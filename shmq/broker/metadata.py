@@ -25,12 +25,12 @@ from shmq.broker.names import (
 )
 from shmq.broker.offsets import Offsets, Tables
 from shmq.broker.outcome import Channel
-from shmq.broker.pops import Pops
+from shmq.broker.pop.pops import Pops
 from shmq.broker.request_modes import RequestModes
-from shmq.broker.timer_report import TimerReport
+from shmq.broker.timers.report import TimerReport
 from shmq.broker.topics import Topics
-from shmq.broker.transaction_rounds import Rounds
-from shmq.broker.transactions import Places, Transactions
+from shmq.broker.transactions.rounds import Rounds
+from shmq.broker.transactions.table import Places, Transactions
 from shmq.broker.updates import Update
 from shmq.config.settings import Config
 from shmq.errors import RequestError, StoreError

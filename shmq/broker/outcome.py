@@ -114,7 +114,7 @@ class Park:
         deadline_ms: the last moment.
         again: (now_ms, is_last) gives the next outcome; is_last forbids to park once more.
         also: more slots and offsets that it waits for.
-        news: what it listens for besides (`shmq.broker.pop_desk`).
+        news: what it listens for besides (`shmq.broker.pop.desk`).
         look_ms: when to look again whatever came; 0 for not before the deadline.
         key: under which it is counted, or empty.
     """

@@ -14,14 +14,14 @@ twice, by two workers at the same moment or by one after a restart: what exists 
                  what it is, as JSON                                                 INVALID_PARAMETER, NO_PERMISSION
     group_view   the group exists and has a row for its offset in each queue of the  SUBSCRIPTION_GROUP_NOT_EXIST,
                  topic; says where they are, as JSON                                 TOPIC_NOT_EXIST, NO_PERMISSION
-    pop...       see `shmq.broker.pop_questions`
+    pop...       see `shmq.broker.pop.questions`
 """
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shmq.broker import pop_questions
-from shmq.broker.pop_questions import PopAnyQuestion
+from shmq.broker.pop import questions as pop_questions
+from shmq.broker.pop.questions import PopAnyQuestion
 
 
 @dataclass(frozen=True, slots=True)

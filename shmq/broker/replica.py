@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from shmq.broker.filters import MessageFilter
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_ids import UniqueIds
-from shmq.broker.pop_desk import PopDesk
+from shmq.broker.pop.desk import PopDesk
 from shmq.broker.updates import FilterUpdate, GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config

@@ -16,25 +16,23 @@ from shmq.broker import (
     administering_broker,
     administering_groups,
     administering_store,
-    administering_timers,
     administering_topics,
     assigning,
     consumer_calls,
-    ending_transactions,
     membership,
     offsets_requests,
-    pop_acking,
-    pop_polling,
-    popping,
     pulling,
     querying,
-    recalling,
     replying,
     resetting,
     send_back,
     sending,
 )
 from shmq.broker.outcome import Outcome
+from shmq.broker.pop import acking, polling, popping
+from shmq.broker.timers import administering as administering_timers
+from shmq.broker.timers import recalling
+from shmq.broker.transactions import ending as ending_transactions
 from shmq.wire.codes import RequestCode
 
 
@@ -69,11 +67,11 @@ _ROWS: Final = (
     Request(RequestCode.PULL_MESSAGE, Plane.DATA, pulling.handle_pull, on_vip=False),
     Request(RequestCode.LITE_PULL_MESSAGE, Plane.DATA, pulling.handle_pull, on_vip=False),
     Request(RequestCode.POP_MESSAGE, Plane.DATA, popping.handle_pop, on_vip=False),
-    Request(RequestCode.ACK_MESSAGE, Plane.DATA, pop_acking.handle_ack),
-    Request(RequestCode.BATCH_ACK_MESSAGE, Plane.DATA, pop_acking.handle_batch_ack),
-    Request(RequestCode.CHANGE_MESSAGE_INVISIBLETIME, Plane.DATA, pop_acking.handle_change_invisible),
-    Request(RequestCode.NOTIFICATION, Plane.DATA, pop_polling.handle_notification, on_vip=False),
-    Request(RequestCode.POLLING_INFO, Plane.DATA, pop_polling.handle_polling_info, on_vip=False),
+    Request(RequestCode.ACK_MESSAGE, Plane.DATA, acking.handle_ack),
+    Request(RequestCode.BATCH_ACK_MESSAGE, Plane.DATA, acking.handle_batch_ack),
+    Request(RequestCode.CHANGE_MESSAGE_INVISIBLETIME, Plane.DATA, acking.handle_change_invisible),
+    Request(RequestCode.NOTIFICATION, Plane.DATA, polling.handle_notification, on_vip=False),
+    Request(RequestCode.POLLING_INFO, Plane.DATA, polling.handle_polling_info, on_vip=False),
     Request(RequestCode.QUERY_MESSAGE, Plane.DATA, querying.handle_query_message),
     Request(RequestCode.QUERY_CONSUMER_OFFSET, Plane.DATA, offsets_requests.handle_query_offset),
     Request(RequestCode.UPDATE_CONSUMER_OFFSET, Plane.DATA, offsets_requests.handle_update_offset),

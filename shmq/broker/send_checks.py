@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Final, NoReturn
 
 from shmq.broker import message_properties as names
-from shmq.broker.half_messages import SPARE_BYTES
 from shmq.broker.names import RETRY_PREFIX, TOPICS_CLOSED_TO_CLIENTS, topic_problem
 from shmq.broker.replica import Replica, TopicView
+from shmq.broker.transactions.half_messages import SPARE_BYTES
 from shmq.config.settings import RECORD_OVERHEAD_BYTES_MAX
 from shmq.errors import RequestError
 from shmq.store.record import PROPERTIES_BYTES_MAX, TOPIC_BYTES_V1_MAX, NewRecord, size_of

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 from shmq.broker import message_properties as names
-from shmq.broker import timed_sending
-from shmq.broker.half_messages import HALF_QUEUE, to_half
 from shmq.broker.message_ids import offset_id
 from shmq.broker.names import (
     HALF_TOPIC,
@@ -35,6 +33,8 @@ from shmq.broker.send_checks import (
     refuse_transaction,
     refuse_transaction_flag,
 )
+from shmq.broker.timers import sending as timed_sending
+from shmq.broker.transactions.half_messages import HALF_QUEUE, to_half
 from shmq.store import properties as property_text
 from shmq.store.record import TOPIC_BYTES_V1_MAX, NewRecord
 from shmq.wire.batch import BatchEntry, split_batch

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from shmq.broker.pop_flights import FlightStoreError
-from shmq.broker.pops import Pops
+from shmq.broker.pop.flights import FlightStoreError
+from shmq.broker.pop.pops import Pops
 from shmq.wire.codes import ResponseCode
 from shmq.workers.letters import Kind
 from shmq.workers.mail import Mail

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from shmq.broker.pop_flights import Cursor, Delivery, Flight, FlightStoreError, Key
+from shmq.broker.pop.flights import Cursor, Delivery, Flight, FlightStoreError, Key
 from shmq.errors import StoreError
 
 SCHEMA_VERSION: Final = 1
@@ -68,7 +68,7 @@ def check_flights(path: Path) -> None:
 
 
 class SqliteFlightStore:
-    """A `shmq.broker.pop_flights.FlightStore`; for one thread.
+    """A `shmq.broker.pop.flights.FlightStore`; for one thread.
 
     Attributes:
         was_closed: whether the conductor before this one came to its end in good order.

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from shmq.broker.pop_flights import Cursor, Delivery, Flight, FlightStoreError, Key
-from shmq.broker.pops import Pops
+from shmq.broker.pop.flights import Cursor, Delivery, Flight, FlightStoreError, Key
+from shmq.broker.pop.pops import Pops
 from shmq.store.position import NONE
 from shmq.workers.flight_store import SqliteFlightStore
 
@@ -18,7 +18,7 @@ QUIET_MS: Final = 60_000
 
 
 class UnopenedFlightStore:
-    """A `shmq.broker.pop_flights.FlightStore` that has nothing and takes nothing."""
+    """A `shmq.broker.pop.flights.FlightStore` that has nothing and takes nothing."""
 
     def __init__(self, reason: FlightStoreError) -> None:
         self._reason = reason

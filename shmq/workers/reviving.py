@@ -1,4 +1,4 @@
-"""Have popped messages that nobody acknowledged tried again in time, as `broker/pop_reviving.py` says.
+"""Have popped messages that nobody acknowledged tried again in time, as `broker/pop/reviving.py` says.
 
 Due flights are taken in batches, one on its way at a time. A flight is forgotten once its new record is known to be
 stored, with the same commit that the conductor's round ends with; killed between the two, its successor writes the
@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from shmq.broker.metadata import Metadata
 from shmq.broker.outcome import Appended, PutStatus
-from shmq.broker.pop_flights import Flight, FlightStoreError
-from shmq.broker.pop_reviving import Revival, find_message, revive
+from shmq.broker.pop.flights import Flight, FlightStoreError
+from shmq.broker.pop.reviving import Revival, find_message, revive
 from shmq.store.position import NONE
 from shmq.store.record import size_of
 from shmq.workers.appending import Appender

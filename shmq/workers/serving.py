@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from shmq.broker.outcome import Answered, Append, Appended, Ask, Await, Call, Outcome, Park, Peer, Reply
-from shmq.broker.pop_desk import news_of
+from shmq.broker.pop.desk import news_of
 from shmq.broker.replica import Replica
 from shmq.broker.requests import REQUESTS, Plane, Request
 from shmq.broker.sending import handle_send

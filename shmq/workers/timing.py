@@ -1,6 +1,6 @@
 """Timing: the conductor's part in messages that wait for a moment of their own.
 
-It gives units to what has come into the timer topic, and has what is due appended (`broker/timers.py` says what). A
+It gives units to what has come into the timer topic, and has what is due appended (`broker/timers/due.py` says what). A
 look is bounded: some thousand messages at most are put into slots, and one batch is under way. Without any timer, no file
 of theirs is made or mapped.
 """
@@ -15,8 +15,8 @@ from shmq.broker.effects import DocumentName, Persist
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import TIMER_TOPIC
 from shmq.broker.outcome import Appended
-from shmq.broker.timer_report import Progress
-from shmq.broker.timers import QUIET_MS, Marks, TimedDelivery, Timers
+from shmq.broker.timers.due import QUIET_MS, Marks, TimedDelivery, Timers
+from shmq.broker.timers.report import Progress
 from shmq.config.settings import Config
 from shmq.errors import StoreError
 from shmq.store import properties as property_text

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from shmq.broker.outcome import PutStatus
-from shmq.broker.timers import GRACE_MS
+from shmq.broker.timers.due import GRACE_MS
 from tests.support.small_timers import SmallTimers
 
 QUEUES = 2

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shmq.broker.offsets import Offsets
-from shmq.broker.pop_flights import FlightStoreError, Key
-from shmq.broker.pop_questions import MOVED, TAKEN, PopAckQuestion, PopChangeQuestion, PopQuestion, Take
-from shmq.broker.pops import Pops
+from shmq.broker.pop.flights import FlightStoreError, Key
+from shmq.broker.pop.pops import Pops
+from shmq.broker.pop.questions import MOVED, TAKEN, PopAckQuestion, PopChangeQuestion, PopQuestion, Take
 from shmq.config.settings import Config
 from shmq.errors import RequestError
 from shmq.store.position import NONE

@@ -7,8 +7,8 @@ import numpy as np
 from shmq.broker.answering import handle_question
 from shmq.broker.effects import Publish
 from shmq.broker.outcome import Answered, Ask, Park, PutStatus, Reply
-from shmq.broker.pop_flights import FlightStoreError
-from shmq.broker.pop_reviving import find_message, revive
+from shmq.broker.pop.flights import FlightStoreError
+from shmq.broker.pop.reviving import find_message, revive
 from shmq.broker.replica import Replica, read_limits
 from shmq.broker.requests import REQUESTS, Plane
 from shmq.errors import RequestError

@@ -3,8 +3,8 @@
 from shmq.broker import message_properties as names
 from shmq.broker.names import TIMER_TOPIC
 from shmq.broker.outcome import PutStatus
-from shmq.broker.timed_sending import recall_handle, recalled_key, to_timed
-from shmq.broker.timers import Marks, Timers
+from shmq.broker.timers.due import Marks, Timers
+from shmq.broker.timers.sending import recall_handle, recalled_key, to_timed
 from shmq.store import properties
 from shmq.store.host import Host
 from shmq.store.record import NewRecord

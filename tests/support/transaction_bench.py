@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shmq.broker.effects import DocumentName, Persist, Push
-from shmq.broker.ending_transactions import handle_end_transaction, handle_resume_check
-from shmq.broker.half_messages import Half, to_half
 from shmq.broker.message_ids import offset_id
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import HALF_OPERATION_TOPIC, HALF_TOPIC
 from shmq.broker.outcome import Append, Appended, Await, Channel, PutStatus, Reply
+from shmq.broker.transactions.ending import handle_end_transaction, handle_resume_check
+from shmq.broker.transactions.half_messages import Half, to_half
 from shmq.errors import RequestError
 from shmq.store import properties
 from shmq.store.host import Host

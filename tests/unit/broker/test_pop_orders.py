@@ -2,8 +2,8 @@
 
 import pytest
 
-from shmq.broker.pop_desk import freed_news
-from shmq.broker.pop_orders import Order, follow
+from shmq.broker.pop.desk import freed_news
+from shmq.broker.pop.orders import Order, follow
 from shmq.wire.codes import RequestCode, ResponseCode
 from tests.support.pop_ground import PopGround, request
 from tests.support.popping import ack, batch_ack, change_invisible, pop, pop_request, popped

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from shmq.broker.pop_questions import (
+from shmq.broker.pop.questions import (
     PopAckQuestion,
     PopBlockedQuestion,
     PopChangeQuestion,

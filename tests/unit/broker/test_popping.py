@@ -3,8 +3,8 @@
 import pytest
 
 from shmq.broker.outcome import Ask, Park
-from shmq.broker.pop_desk import PopDesk
-from shmq.broker.popping import handle_pop
+from shmq.broker.pop.desk import PopDesk
+from shmq.broker.pop.popping import handle_pop
 from shmq.store import properties as property_text
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import Command

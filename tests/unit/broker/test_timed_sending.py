@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from shmq.broker.outcome import Answered, Append, Appended, PutStatus
-from shmq.broker.recalling import handle_recall
 from shmq.broker.sending import handle_send
-from shmq.broker.timed_sending import read_handle
+from shmq.broker.timers.recalling import handle_recall
+from shmq.broker.timers.sending import read_handle
 from shmq.errors import RequestError
 from shmq.store import properties
 from shmq.wire.batch import BatchEntry, join_batch

@@ -3,7 +3,7 @@
 import pytest
 
 from shmq.broker.effects import DocumentName
-from shmq.broker.transactions import EXPIRED_MAX
+from shmq.broker.transactions.table import EXPIRED_MAX
 from shmq.errors import StoreError
 from shmq.store import properties
 from shmq.wire.codes import RequestCode, ResponseCode

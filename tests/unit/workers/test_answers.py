@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from shmq import logs
-from shmq.broker.pop_flights import FlightStoreError
+from shmq.broker.pop.flights import FlightStoreError
 from shmq.wire.codes import ResponseCode
 from shmq.workers.answers import Answers
 from shmq.workers.letters import Kind

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from shmq.broker.pop_flights import Cursor, Delivery, Flight, FlightStoreError, Key
+from shmq.broker.pop.flights import Cursor, Delivery, Flight, FlightStoreError, Key
 from shmq.workers.flight_store import SqliteFlightStore
 
 KEY, OTHER = Key("G", "T", 0), Key("G", "T", 1)

@@ -3,7 +3,7 @@
 import pytest
 import structlog
 
-from shmq.broker.pop_flights import FlightStoreError, Key
+from shmq.broker.pop.flights import FlightStoreError, Key
 from shmq.workers.flights_opening import AGAIN_MS, QUIET_MS, FlightsOpening, UnopenedFlightStore
 
 KEY = Key("group", "topic", 0)

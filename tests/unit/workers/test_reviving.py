@@ -6,7 +6,7 @@ import pytest
 
 from shmq import logs
 from shmq.broker.outcome import Appended, PutStatus
-from shmq.broker.pop_flights import FlightStoreError
+from shmq.broker.pop.flights import FlightStoreError
 from shmq.store.record import PROPERTIES_BYTES_MAX
 from shmq.workers.reviving import AGAIN_HOPELESS_MS, AGAIN_MS, QUIET_MS, Reviving
 from tests.support.pop_ground import PopGround

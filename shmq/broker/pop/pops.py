@@ -22,9 +22,9 @@ import orjson
 
 from shmq.broker.effects import Effect, Publish
 from shmq.broker.offsets import Offsets, Tables
-from shmq.broker.pop_flights import Cursor, Delivery, Flight, FlightStore, FlightStoreError, Key
-from shmq.broker.pop_orders import Order, follow
-from shmq.broker.pop_questions import (
+from shmq.broker.pop.flights import Cursor, Delivery, Flight, FlightStore, FlightStoreError, Key
+from shmq.broker.pop.orders import Order, follow
+from shmq.broker.pop.questions import (
     BLOCKED,
     FULL,
     MOVED,

@@ -10,10 +10,10 @@ A copy that lies behind an operation of its transaction in the log was made to o
 from typing import Final
 
 from shmq.broker.delays import Reader
-from shmq.broker.half_messages import HALF_QUEUE, find_half, offsets_of_operation
 from shmq.broker.names import HALF_OPERATION_TOPIC, HALF_TOPIC, TRANSACTION_GROUP
 from shmq.broker.offsets import Offsets
-from shmq.broker.transactions import Transactions
+from shmq.broker.transactions.half_messages import HALF_QUEUE, find_half, offsets_of_operation
+from shmq.broker.transactions.table import Transactions
 from shmq.memory.words import load_word
 from shmq.store.position import NONE
 from shmq.store.queue_table import QueueTable, max_address, min_address

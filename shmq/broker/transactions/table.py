@@ -31,10 +31,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from shmq.broker.effects import DocumentName, Effect, Persist
-from shmq.broker.half_messages import operation
 from shmq.broker.names import TRANSACTION_GROUP
 from shmq.broker.offsets import Offsets
 from shmq.broker.outcome import Appended
+from shmq.broker.transactions.half_messages import operation
 from shmq.errors import RequestError, StoreError
 from shmq.store.host import Host
 from shmq.store.position import NONE

@@ -9,8 +9,8 @@ import orjson
 
 from shmq.broker.names import topic_of_kind
 from shmq.broker.outcome import Answered, Ask, Outcome, Peer, Reply
-from shmq.broker.pop_checks import popped_queue
-from shmq.broker.pop_questions import PopAckQuestion, PopChangeQuestion, ask
+from shmq.broker.pop.checks import popped_queue
+from shmq.broker.pop.questions import PopAckQuestion, PopChangeQuestion, ask
 from shmq.broker.replica import Replica
 from shmq.errors import RequestError
 from shmq.store.position import NONE

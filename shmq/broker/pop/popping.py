@@ -15,10 +15,10 @@ import orjson
 from shmq.broker.filters import MessageFilter
 from shmq.broker.names import pop_retry_topic
 from shmq.broker.outcome import Answered, Ask, Outcome, Park, Peer, Reply
-from shmq.broker.pop_checks import check_readable, consuming_group, readable_topic, requested_filter
-from shmq.broker.pop_desk import Chain, freed_news, held_key, topic_news
-from shmq.broker.pop_questions import BLOCKED, FULL, MOVED, TAKEN, PopQuestion, Take, ask
-from shmq.broker.pop_reading import Find, Where, first_offset, hand_out, look
+from shmq.broker.pop.checks import check_readable, consuming_group, readable_topic, requested_filter
+from shmq.broker.pop.desk import Chain, freed_news, held_key, topic_news
+from shmq.broker.pop.questions import BLOCKED, FULL, MOVED, TAKEN, PopQuestion, Take, ask
+from shmq.broker.pop.reading import Find, Where, first_offset, hand_out, look
 from shmq.broker.questions import ask_group
 from shmq.broker.replica import GroupView, Replica, TopicView
 from shmq.errors import RequestError

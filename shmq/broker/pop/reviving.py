@@ -11,7 +11,7 @@ from shmq.broker import message_properties as names
 from shmq.broker.message_ids import offset_id
 from shmq.broker.metadata import Metadata
 from shmq.broker.names import RETRY_PREFIX, dlq_topic, pop_retry_topic
-from shmq.broker.pop_flights import Flight, Key
+from shmq.broker.pop.flights import Flight, Key
 from shmq.broker.renewing import renewed
 from shmq.errors import RequestError, StoreError
 from shmq.memory.words import load_word

@@ -10,10 +10,10 @@ import orjson
 
 from shmq.broker.names import pop_retry_topic
 from shmq.broker.outcome import Answered, Ask, Outcome, Park, Peer, Reply
-from shmq.broker.pop_checks import check_readable, consuming_group, readable_topic
-from shmq.broker.pop_desk import freed_news, held_key, topic_news
-from shmq.broker.pop_questions import PopBlockedQuestion, ask
-from shmq.broker.popping import EARLY_MS
+from shmq.broker.pop.checks import check_readable, consuming_group, readable_topic
+from shmq.broker.pop.desk import freed_news, held_key, topic_news
+from shmq.broker.pop.popping import EARLY_MS
+from shmq.broker.pop.questions import PopBlockedQuestion, ask
 from shmq.broker.replica import GroupView, Replica, TopicView
 from shmq.errors import RequestError
 from shmq.store.position import NONE

@@ -26,8 +26,8 @@ from shmq.broker import message_properties as names
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.names import TIMER_TOPIC
 from shmq.broker.outcome import PutStatus
-from shmq.broker.timed_delivery import as_delivered, as_rolled
-from shmq.broker.timed_sending import recalled_key
+from shmq.broker.timers.delivery import as_delivered, as_rolled
+from shmq.broker.timers.sending import recalled_key
 from shmq.config.settings import Config
 from shmq.store import properties as property_text
 from shmq.store.position import NONE

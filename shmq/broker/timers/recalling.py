@@ -12,8 +12,8 @@ from shmq.broker.names import TIMER_TOPIC
 from shmq.broker.outcome import Append, Appended, Outcome, Peer, Reply
 from shmq.broker.replica import Replica
 from shmq.broker.send_checks import check_sizes
-from shmq.broker.timed_sending import RecallHandle, read_handle, recalled_key, tick_ms
-from shmq.broker.timers import RECALL_GRACE_MS
+from shmq.broker.timers.due import RECALL_GRACE_MS
+from shmq.broker.timers.sending import RecallHandle, read_handle, recalled_key, tick_ms
 from shmq.errors import RequestError
 from shmq.store import properties as property_text
 from shmq.store.record import NewRecord

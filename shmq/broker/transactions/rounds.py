@@ -20,11 +20,11 @@ from typing import Final, NamedTuple, Protocol
 from shmq.broker.clients import Clients
 from shmq.broker.delays import Reader
 from shmq.broker.effects import Effect, Push
-from shmq.broker.half_messages import HALF_QUEUE, Half, Stored, check_command, find_half
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.names import HALF_TOPIC
 from shmq.broker.outcome import Appended, Channel
-from shmq.broker.transactions import RETRY_MS, Transactions
+from shmq.broker.transactions.half_messages import HALF_QUEUE, Half, Stored, check_command, find_half
+from shmq.broker.transactions.table import RETRY_MS, Transactions
 from shmq.config.settings import Config
 from shmq.memory.words import load_word
 from shmq.store.position import NONE

@@ -1,0 +1,1 @@
+"""Messages with a moment of their own: what waits, what is due, what is taken back."""
