@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_properties import REAL_QUEUE_ID, REAL_TOPIC, RECORD_CRC
@@ -20,7 +21,6 @@ from shmq.broker.names import HALF_TOPIC
 from shmq.broker.outcome import PutStatus
 from shmq.broker.renewing import renewed
 from shmq.config.settings import Config
-from shmq.errors import RequestError, StoreError
 from shmq.memory.words import load_word
 from shmq.store import properties as property_text
 from shmq.store.position import NONE
@@ -165,7 +165,7 @@ class Delays:
         """
         if document is None:
             return
-        try:
+        with reading(DocumentName.DELAY_OFFSETS):
             read = as_object(document, "the document")
             self.version = data_version_of(read, "dataVersion")
             for key, value in object_of(read, "offsetTable").items():
@@ -175,8 +175,6 @@ class Delays:
                     self._retired[str(key)] = offset
                 else:
                     level.offset = max(offset, 0)
-        except (RequestError, ValueError) as error:
-            raise StoreError(f"{DocumentName.DELAY_OFFSETS}: {error}") from error
 
     def due(self, now_ms: int) -> list[Delivery]:
         """Return what is to be stored now; each delivery must be settled in the end."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shmq.broker.attributes import GROUP_ATTRIBUTES, alter_attributes
+from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName, Effect, Persist, Publish
 from shmq.broker.names import SYSTEM_GROUP_PREFIX, SYSTEM_GROUPS, group_problem
 from shmq.broker.updates import GroupUpdate
@@ -46,10 +47,8 @@ class Groups:
             StoreError: the table of names is too small, or the document is not what it must be.
         """
         if document is not None:
-            try:
+            with reading(DocumentName.GROUPS):
                 self._take(as_object(document, "the document"))
-            except RequestError as error:
-                raise StoreError(f"{DocumentName.GROUPS}: {error.remark}") from error
         for name in SYSTEM_GROUPS:
             if name not in self._configs:
                 self._install(SubscriptionGroupConfig(name))

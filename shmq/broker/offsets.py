@@ -8,8 +8,8 @@ tables, so that nothing which another broker saved here is lost. Its keys of any
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName
-from shmq.errors import RequestError, StoreError
 from shmq.store.name_table import NameTable
 from shmq.store.offset_table import OffsetTable
 from shmq.store.position import NONE
@@ -66,13 +66,11 @@ class Offsets:
         """
         if document is None:
             return
-        try:
+        with reading(DocumentName.CONSUMER_OFFSETS):
             read = as_object(document, "the document")
             self.version = data_version_of(read, "dataVersion")
             for key, queues in object_of(read, "offsetTable").items():
                 self._restore(key, as_object(queues, key))
-        except (RequestError, ValueError) as error:
-            raise StoreError(f"{DocumentName.CONSUMER_OFFSETS}: {error}") from error
         self._rendered = self._render()
 
     def commit(self, group: str, slot: int, offset: int) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName, Effect, Persist
 from shmq.broker.names import RETRY_PREFIX
 from shmq.config.settings import Config
-from shmq.errors import RequestError, StoreError
 from shmq.wire.assignment_bodies import ModeSetting, RequestMode
 from shmq.wire.members import as_object, object_of
 
@@ -27,14 +27,12 @@ class RequestModes:
         """
         if document is None:
             return
-        try:
+        with reading(DocumentName.REQUEST_MODES):
             for topic, groups in object_of(
                 as_object(document, "the document"), "messageRequestModeMap"
             ).items():
                 for group, written in as_object(groups, topic).items():
                     self._set[topic, group] = ModeSetting.from_json(as_object(written, group))
-        except RequestError as error:
-            raise StoreError(f"{DocumentName.REQUEST_MODES}: {error.remark}") from error
 
     def set(self, setting: ModeSetting) -> None:
         """Set how a group asks for the messages of a topic."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shmq.broker.attributes import TOPIC_ATTRIBUTES, alter_attributes
+from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName, Effect, Persist, Publish, RegisterTopics
 from shmq.broker.names import (
     AUTO_CREATE_TOPIC,
@@ -71,10 +72,8 @@ class Topics:
             StoreError: the tables are too small, or the document is not what it must be.
         """
         if document is not None:
-            try:
+            with reading(DocumentName.TOPICS):
                 given = TopicConfigSerializeWrapper.from_json(as_object(document, "the document"))
-            except RequestError as error:
-                raise StoreError(f"{DocumentName.TOPICS}: {error.remark}") from error
             self.version = given.data_version
             for name, config in given.topics.items():
                 self._install(self._without_forbidden_inheritance(replace(config, topic=name)))

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName
-from shmq.errors import RequestError, StoreError
 from shmq.store.timer_check import TimerCheck
 from shmq.wire.bodies import DataVersion, data_version_of
 from shmq.wire.members import as_integer, as_object, object_of
@@ -61,7 +61,7 @@ class TimerReport:
         """
         if document is None:
             return
-        try:
+        with reading(DocumentName.TIMER_METRICS):
             read = as_object(document, "the document")
             self.version = data_version_of(read, "dataVersion")
             for topic, value in object_of(read, "timingCount").items():
@@ -69,8 +69,6 @@ class TimerReport:
                 self._counts[str(topic)] = TopicCount(
                     as_integer(each.get("count"), "count"), as_integer(each.get("timeStamp"), "timeStamp")
                 )
-        except (RequestError, ValueError) as error:
-            raise StoreError(f"{DocumentName.TIMER_METRICS}: {error}") from error
 
     def add(self, changes: Mapping[str, int], now_ms: int) -> None:
         """Note that so many more messages of topics wait, or so many less."""

@@ -30,12 +30,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName, Effect, Persist
 from shmq.broker.names import TRANSACTION_GROUP
 from shmq.broker.offsets import Offsets
 from shmq.broker.outcome import Appended
 from shmq.broker.transactions.half_messages import operation
-from shmq.errors import RequestError, StoreError
 from shmq.store.host import Host
 from shmq.store.position import NONE
 from shmq.store.record import NewRecord
@@ -160,13 +160,11 @@ class Transactions:
         """
         if document is None:
             return
-        try:
+        with reading(DocumentName.TRANSACTIONS):
             read = as_object(document, "the document")
             self.settled = integer_of(read, _SETTLED)
             for root, position in object_of(read, _EXPIRED).items():
                 self.expired[int(root)] = as_integer(position, _EXPIRED)
-        except (RequestError, ValueError) as error:
-            raise StoreError(f"{DocumentName.TRANSACTIONS}: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `transactions.json`."""
