@@ -375,7 +375,11 @@ class Conductor:
         if self._saving.is_noted(DocumentName.CONSUMER_OFFSETS):
             self._answers.settle()  # an offset is saved only where its flights are
         now_ms = wall_ms()
-        self._saving.save(lambda name: self._state.document(name, now_ms), now_ms, at_once=self._is_stopping)
+        saved = self._saving.save(
+            lambda name: self._state.document(name, now_ms), now_ms, at_once=self._is_stopping
+        )
+        if DocumentName.TRANSACTIONS in saved:
+            self._state.transactions.note_saved()
 
     def _tell_trimmed(self) -> None:
         """Have the workers and the conductor's own readers let go of files that are gone."""

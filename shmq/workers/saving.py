@@ -39,10 +39,13 @@ class Saving:
         """Whether a document will be saved by the next `save`."""
         return name in self._unsaved
 
-    def save(self, content_of: Callable[[DocumentName], Any], now_ms: int, *, at_once: bool) -> None:
-        """Write the documents that changed, soon after a failure only where it must be at once."""
+    def save(
+        self, content_of: Callable[[DocumentName], Any], now_ms: int, *, at_once: bool
+    ) -> set[DocumentName]:
+        """Write the documents that changed, soon after a failure only where it must be at once; return which are saved."""
+        saved: set[DocumentName] = set()
         if now_ms < self._again_ms and not at_once:
-            return
+            return saved
         for name in sorted(self._unsaved):
             try:
                 content = content_of(name)
@@ -54,6 +57,8 @@ class Saving:
                 self._again_ms = now_ms + SAVE_AGAIN_MS
                 continue
             self._unsaved.discard(name)
+            saved.add(name)
+        return saved
 
     def wait_ms(self, now_ms: int, timeout_ms: int) -> int:
         """How long until the next try, where one failed."""

@@ -98,6 +98,10 @@ class Transactions(RuleBasedStateMachine):
     def flush(self, is_flushed):
         self.bench.is_flushed = is_flushed
 
+    @rule(is_full=st.booleans())
+    def fill_disk(self, is_full):
+        self.bench.is_disk_full = is_full
+
     @rule()
     def kill_conductor(self):
         self.bench.kill_conductor()
@@ -131,6 +135,7 @@ class Transactions(RuleBasedStateMachine):
         """Let everything go well from here on, and have every transaction decided that is not."""
         bench = self.bench
         bench.is_flushed = True
+        bench.is_disk_full = False
         bench.run()
         self.hear_checks()
         before = set(bench.delivered)

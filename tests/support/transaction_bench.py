@@ -50,6 +50,7 @@ class Bench:
         answers: to every request of this life of the conductor, in order: a code, or None yet.
         checks: what producers were asked, as (channel, command).
         trimmed: where the log begins.
+        is_disk_full: whether no document can be saved.
     """
 
     def __init__(self, root: Path, **settings):
@@ -65,6 +66,8 @@ class Bench:
         self.records = []
         self.is_flushed = True
         self.trimmed = 0
+        self.is_disk_full = False
+        self._unsaved = set()
         self._look_ms = 0
         self._start()
 
@@ -164,6 +167,7 @@ class Bench:
         self.small.state.topics.put(TopicConfig(TOPIC, 1, 1), NOW_MS)
         self.ring = deque((append, _nobody) for append, _ in self.ring)
         self.completions.clear()
+        self._unsaved.clear()
         self._start()
 
     def kill_all(self, offsets):
@@ -285,9 +289,16 @@ class Bench:
         for effect in self.small.state.drain():
             match effect:
                 case Persist(name):
-                    self.saved[name] = self.small.state.document(name, self.now_ms)
+                    self._unsaved.add(name)
                 case Push(channel, command):
                     self.checks.append((channel, command))
+        if self.is_disk_full:
+            return
+        unsaved, self._unsaved = self._unsaved, set()
+        for name in unsaved:
+            self.saved[name] = self.small.state.document(name, self.now_ms)
+        if DocumentName.TRANSACTIONS in unsaved:
+            self.table.note_saved()
 
 
 def saved_transactions(bench):

@@ -79,7 +79,7 @@ def _named_half(state: Metadata, header: EndTransactionHeader, now_ms: int) -> H
     return half
 
 
-def _commit(state: Metadata, request: Command, half: Half) -> Append:
+def _commit(state: Metadata, request: Command, half: Half) -> Await:
     slot = state.find_slot(half.topic, half.queue_id)
     if slot == NONE:
         remark = f"the half message is bound for no queue that can be: {half.topic} {half.queue_id}"
@@ -97,7 +97,7 @@ def _commit(state: Metadata, request: Command, half: Half) -> Append:
         table.close(root, message.queue_offset, message.store_host)
         return Reply(request.reply())
 
-    return Append(slot, (final,), wait_flush=False, then=then)
+    return Await(table.when_noted, lambda: Append(slot, (final,), wait_flush=False, then=then))
 
 
 def _rolled_back(request: Command, decision: Decision) -> Outcome:

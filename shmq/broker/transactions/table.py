@@ -5,10 +5,10 @@ A transaction is open or closed. It is known by its root (`half_messages.py`), a
     open    its root is at or behind `half_offset` and not among the `decided`; or it has a copy in `copies`
     closed  otherwise: committed, rolled back, or asked for too often
 
-`half_offset` moves over the half queue in rounds (`transaction_rounds.py`): what is open there gets a copy at the
+`half_offset` moves over the half queue in rounds (`rounds.py`): what is open there gets a copy at the
 queue's end or is given up, so it never waits for anybody. Both it and `operation_offset`, from where on operations
 name what lies behind it, are committed as offsets of RocketMQ's group, and from them everything here is found again
-in the two queues (`transaction_recovery.py`).
+in the two queues (`recovery.py`).
 
 The first decision stands, whatever comes later or again:
 
@@ -17,7 +17,7 @@ The first decision stands, whatever comes later or again:
 - A commit is its final record; the operation that follows only says so to who reads the queues. A conductor that
   dies in between leaves a final record without operation. All of these lie behind `settled`, a position of the log
   that is noted on disk before the first of them is stored; a successor looks there, when what its predecessor had
-  submitted has come through (`transaction_recovery.py`).
+  submitted has come through (`recovery.py`). While that note cannot be written, commits wait.
 - A rollback is its operation: before that is stored nothing is decided.
 - One that was given up may be decided later all the same: `expired` remembers which those are.
 
@@ -116,6 +116,7 @@ class Transactions:
         expired: where the half message lies of each that was given up, by its root.
         settled: the position behind which a final record may lack its operation; NONE: nowhere.
         is_ready: whether all of this is known.
+        is_noted: whether `transactions.json` says on disk all that a successor must know.
         is_resting: whether operations wait after an append that failed.
     """
 
@@ -138,11 +139,13 @@ class Transactions:
         self.expired: dict[int, int] = {}
         self.settled = NONE
         self.is_ready = False
+        self.is_noted = True
         self._offsets = offsets
         self._effects = effects
         self._log_end = log_end
         self._under_way: dict[int, _UnderWay] = {}
         self._waiting: list[Wake] = []  # until all is known
+        self._unnoted: list[Wake] = []  # until it is noted
         self._pending: deque[Decision] = deque()
         self._operation: Operation | None = None
         self._resume_ms = 0
@@ -204,6 +207,26 @@ class Transactions:
         for wake in waiting:
             wake()
 
+    # What a successor must know.
+
+    def when_noted(self, wake: Wake) -> None:
+        """Call it once the document says on disk all that a successor must know; at once where it does."""
+        if self.is_noted:
+            wake()
+        else:
+            self._unnoted.append(wake)
+
+    def note_saved(self) -> None:
+        """Note that the document is on disk as it would be rendered now."""
+        self.is_noted = True
+        waiting, self._unnoted = self._unnoted, []
+        for wake in waiting:
+            wake()
+
+    def _note(self) -> None:
+        self.is_noted = False
+        self._effects.append(Persist(DocumentName.TRANSACTIONS))
+
     # What is under way.
 
     def begin(self, root: int) -> None:
@@ -212,11 +235,11 @@ class Transactions:
         self._under_way[root] = _UnderWay(self._log_end())
 
     def begin_commit(self, root: int) -> None:
-        """As begin; a final record is about to be submitted, and must be found by a successor."""
+        """As begin; a final record is to be submitted when that is noted, so that a successor finds it."""
         self.begin(root)
         if self.settled == NONE:
             self.settled = self._under_way[root].since
-            self._effects.append(Persist(DocumentName.TRANSACTIONS))
+            self._note()
 
     def begin_again(self, root: int) -> None:
         """As begin, of a commit that a predecessor has begun: until it is over, `settled` stays where it is."""
@@ -271,12 +294,12 @@ class Transactions:
         while len(self.expired) >= EXPIRED_MAX:
             del self.expired[next(iter(self.expired))]
         self.expired[root] = position
-        self._effects.append(Persist(DocumentName.TRANSACTIONS))
+        self._note()
 
     @property
     def has_operation(self) -> bool:
         """Whether an operation is to be stored at once."""
-        return self._operation is None and bool(self._pending) and not self.is_resting
+        return self._operation is None and bool(self._pending) and not self.is_resting and self.is_noted
 
     @property
     def is_settled(self) -> bool:
@@ -285,7 +308,7 @@ class Transactions:
 
     def next_operation(self, now_ms: int) -> Operation | None:
         """Return an operation that is to be stored now; all that wait go into one, as far as they fit."""
-        if self._operation is not None or not self._pending or now_ms < self._resume_ms:
+        if self._operation is not None or not self._pending or now_ms < self._resume_ms or not self.is_noted:
             return None
         self.is_resting = False
         offsets: list[int] = []
@@ -382,7 +405,7 @@ class Transactions:
 
     def _forget_expired(self, root: int) -> None:
         if self.expired.pop(root, None) is not None:
-            self._effects.append(Persist(DocumentName.TRANSACTIONS))
+            self._note()
 
     def mark_decided(self, offsets: Iterable[int]) -> None:
         """Note that half messages are closed."""

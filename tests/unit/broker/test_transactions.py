@@ -347,6 +347,47 @@ def test_a_final_record_is_found_again_until_its_operation_is_stored(bench):
     assert len(bench.delivered) == 1
 
 
+def test_a_commit_waits_while_it_cannot_be_noted_for_a_successor(bench):
+    first = bench.half()
+    bench.is_disk_full = True
+    bench.end(first)
+    bench.run()
+    assert bench.delivered == []
+    bench.kill_conductor()
+    bench.is_disk_full = False
+    bench.run()
+    assert decide(bench, first) == ResponseCode.SUCCESS
+    assert len(bench.delivered) == 1
+
+
+def test_a_commit_that_waited_for_its_note_goes_on(bench):
+    first = bench.half()
+    bench.is_disk_full = True
+    answer = bench.end(first)
+    bench.run()
+    assert bench.answers[answer] is None
+    bench.is_disk_full = False
+    bench.run()
+    assert bench.answers[answer] == ResponseCode.SUCCESS
+    assert len(bench.delivered) == 1
+
+
+def test_a_rollback_of_what_was_given_up_waits_until_that_is_forgotten_on_disk(bench):
+    first = bench.half()
+    check(bench, CHECKS_MAX + 2)
+    bench.is_disk_full = True
+    answer = bench.end(first, ROLLBACK)
+    bench.run()
+    assert bench.answers[answer] is None
+    bench.is_disk_full = False
+    bench.run()
+    assert bench.answers[answer] == ResponseCode.SUCCESS
+    bench.kill_conductor()
+    bench.run()
+    assert decide(bench, first) == ResponseCode.SUCCESS
+    assert bench.delivered == []
+
+
 def test_where_nothing_is_under_way_no_log_is_searched(bench):
     first = bench.half()
     decide(bench, first)
