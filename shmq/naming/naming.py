@@ -60,18 +60,24 @@ class Naming:
         settings: what an operator may change.
         started_ms: since when it serves.
         lease_ms: how long a broker may be silent that does not say itself how long.
+        own: the broker that this name server is a part of, if it is of any.
         notes: to be logged, and cleared by who logs them.
         pushes: to be sent, and cleared by who sends them.
     """
 
     def __init__(
-        self, started_ms: int, settings: NamingSettings | None = None, lease_ms: int = LEASE_MS
+        self,
+        started_ms: int,
+        settings: NamingSettings | None = None,
+        lease_ms: int = LEASE_MS,
+        own: BrokerKey | None = None,
     ) -> None:
         self.routes = Routes()
         self.kv = KVConfig()
         self.settings = settings or NamingSettings()
         self.started_ms = started_ms
         self.lease_ms = lease_ms
+        self.own = own
         self.notes: list[Note] = []
         self.pushes: list[Push] = []
 
@@ -83,8 +89,12 @@ class Naming:
         return channel_ids
 
     def channel_closed(self, channel_id: int, now_ms: int) -> None:
-        """Remove the brokers that registered on a connection."""
-        self._lose(self.routes.members_on(channel_id), Cause.CLOSED, now_ms)
+        """Remove the brokers that registered on a connection, but for one's own.
+
+        What ends with its connection is one process of it; the others serve on, and it will be replaced.
+        """
+        lost = [key for key in self.routes.members_on(channel_id) if key != self.own]
+        self._lose(lost, Cause.CLOSED, now_ms)
 
     def remove(self, removals: Collection[Removal], cause: Cause, now_ms: int) -> None:
         """Remove members of brokers, and tell the members that are left."""

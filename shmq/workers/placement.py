@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from shmq import logs
 from shmq.config.settings import Config
+from shmq.naming.routes import BrokerKey
 from shmq.shared import plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.store.store_files import StorePaths, take_duty
@@ -99,6 +100,7 @@ def _registrar(grounds: Grounds) -> Role:
         config.namesrv_kv_path,
         config.namesrv_scan_interval_ms,
         config.namesrv_broker_expiry_ms,
+        BrokerKey(config.cluster_name, config.effective_advertised_address()),
     )
     conductor = grounds.memory.roster[plan.CONDUCTOR]
     log = logs.get("registrar")

@@ -20,7 +20,7 @@ from shmq.errors import PeerError, RequestError, StoreError
 from shmq.naming.kv_config import parse_document
 from shmq.naming.naming import Naming
 from shmq.naming.requests import handle
-from shmq.naming.routes import LEASE_MS
+from shmq.naming.routes import LEASE_MS, BrokerKey
 from shmq.naming.settings import NamingSettings
 from shmq.store.documents import Document
 from shmq.wire.command import Command, decode, encode
@@ -47,12 +47,14 @@ class RegistrarSettings:
         kv_path: where the key-value configuration is kept; empty: nowhere.
         scan_interval_ms: how often silent brokers are looked for.
         lease_ms: how long a broker may be silent that does not say itself how long.
+        own: the broker that it is a part of, if it is of any.
     """
 
     limits: Limits = LIMITS
     kv_path: str = ""
     scan_interval_ms: int = SCAN_INTERVAL_MS
     lease_ms: int = LEASE_MS
+    own: BrokerKey | None = None
 
 
 class Registrar:
@@ -83,7 +85,7 @@ class Registrar:
         naming_settings = NamingSettings(
             kv_config_path=settings.kv_path, scan_interval_ms=settings.scan_interval_ms
         )
-        self._naming = Naming(monotonic_ms(), naming_settings, settings.lease_ms)
+        self._naming = Naming(monotonic_ms(), naming_settings, settings.lease_ms, settings.own)
         self._server = SocketServer([], settings.limits, log)
         self._pusher = Pusher(self._server, log)
         self._frames: list[tuple[BufferedConnection, Frame]] = []

@@ -1,6 +1,7 @@
-"""`shmq-namesrv` as a process of its own: asked over TCP, stopped by signals, killed."""
+"""`shmq-namesrv` as a process of its own, asked over TCP, stopped by signals, killed; and the one within a broker."""
 
 import random
+import select
 import signal
 import socket
 import sys
@@ -15,6 +16,9 @@ from shmq.wire.command import Command, decode, encode
 from shmq.wire.frame import FrameReader
 from tests.support.broker_registrations import registration_of
 from tests.support.processes import Process
+from tests.support.remote import Remote
+from tests.support.shmq_process import ShmqBroker
+from tests.support.waiting import eventually
 
 SCRIPT = Path(sys.executable).parent / "shmq-namesrv"
 READY = "shmq-namesrv ready on "
@@ -137,3 +141,22 @@ def test_garbage_and_a_thousand_idle_peers_disturb_nobody(name_server: NameServe
     finally:
         for each in idle:
             each.close()
+
+
+def test_the_broker_s_own_routes_stay_while_its_conductor_is_replaced(tmp_path: Path) -> None:
+    broker = ShmqBroker(tmp_path, settings={"network_workers": 1})
+    try:
+        with Remote(broker.address) as remote, Remote(broker.namesrv_address) as names:
+            question = Command(RequestCode.GET_ROUTEINFO_BY_TOPIC, fields={"topic": "T"})
+            assert remote.send("T", b"x", 0, "").code == ResponseCode.SUCCESS
+            eventually(lambda: names.call(question).code == ResponseCode.SUCCESS)
+            broker.worker("conductor").kill()
+            fields = {"consumerGroup": "nobody"}
+            opaque = remote.post(Command(RequestCode.GET_CONSUMER_LIST_BY_GROUP, fields=fields))
+            while not select.select([remote.socket], [], [], 0)[0]:  # until there is a new one, which answers
+                assert names.call(question).code == ResponseCode.SUCCESS
+            remote.answer_to(opaque)
+            eventually(lambda: names.call(question).code == ResponseCode.SUCCESS)
+        broker.stop()
+    finally:
+        broker.discard()

@@ -2,6 +2,7 @@ import zlib
 
 import pytest
 
+from shmq.naming.routes import BrokerKey
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.route_bodies import BrokerMemberGroup, QueueData, TopicRouteData
 from shmq.wire.topic_bodies import RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper
@@ -256,6 +257,16 @@ def test_a_closed_connection_takes_its_broker_along() -> None:
     server.register(TOPICS, channel_id=6, name="broker-b", address="10.0.0.2:10911")
     server.naming.channel_closed(5, server.now_ms)
     assert set(queues(server)) == {"broker-b"}
+
+
+def test_ones_own_broker_outlives_its_connection_but_not_its_lease() -> None:
+    server = NameServer()
+    server.naming.own = BrokerKey("DefaultCluster", "10.0.0.1:10911")
+    server.register(TOPICS, channel_id=5)
+    server.naming.channel_closed(5, server.now_ms)
+    assert set(queues(server)) == {"broker-a"}
+    server.naming.expire(server.now_ms + 1_000_000)
+    assert set(queues(server)) == set()
 
 
 def test_an_old_connection_of_a_broker_may_close() -> None:
