@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from shmq.config.settings import Config
+
 _MASK_64: Final = (1 << 64) - 1
 _MASK_32: Final = (1 << 32) - 1
 _FIRST: Final = 0x87C37B91114253D5
@@ -26,6 +28,12 @@ class BloomBits:
 
     positions: tuple[int, ...]
     bit_count: int
+
+    def may_match(self, bit_map: bytes) -> bool:
+        """Whether a bit map lets a message through: all positions are set, or it is no bit map of this filter."""
+        if 8 * len(bit_map) != self.bit_count:
+            return True
+        return all(bit_map[at // 8] >> (at % 8) & 1 for at in self.positions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,11 @@ class BloomFilter:
         hashes = ((first + number * second) & _MASK_32 for number in range(1, self.hash_count + 1))
         positions = ((each ^ _MASK_32 if each >> 31 else each) % self.bit_count for each in hashes)
         return BloomBits(tuple(positions), self.bit_count)
+
+
+def bloom_of(settings: Config) -> BloomFilter:
+    """The filter that the settings ask for."""
+    return BloomFilter.of(settings.bloom_error_percent, settings.bloom_expected_count)
 
 
 def murmur3_low(text: bytes) -> int:

@@ -17,13 +17,14 @@ from shmq.broker.documents import reading
 from shmq.broker.effects import DocumentName
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_properties import REAL_QUEUE_ID, REAL_TOPIC, RECORD_CRC
-from shmq.broker.names import HALF_TOPIC
+from shmq.broker.names import HALF_TOPIC, SCHEDULE_TOPIC
 from shmq.broker.outcome import PutStatus
 from shmq.broker.renewing import renewed
 from shmq.config.settings import Config
 from shmq.memory.words import load_word
 from shmq.store import properties as property_text
 from shmq.store.position import NONE
+from shmq.store.queue_entry import EXTENSION_MAX
 from shmq.store.queue_table import QueueTable, max_address, min_address
 from shmq.store.record import NewRecord, StoredRecord, size_of
 from shmq.wire.bodies import DataVersion, data_version_of
@@ -42,7 +43,7 @@ class ScheduleEntry(NamedTuple):
     Attributes:
         queue_offset: its number in the queue.
         position: of the record in the log, or NONE where the entry stands for no message.
-        due_ms: when the message is to be delivered.
+        due_ms: when the message is to be delivered; the address of a unit where its queue has an extension.
     """
 
     queue_offset: int
@@ -232,8 +233,13 @@ class Delays:
         size_bytes = 0
         entries = self._reader.schedule(level.slot, number - 1, level.offset, BATCH_COUNT_MAX)
         for entry in entries:
+            # With an extension the entry does not hold it; the message does.
+            due_ms = entry.due_ms
+            if due_ms <= EXTENSION_MAX:
+                due_ms = self._reader.stored_ms(level.slot, SCHEDULE_TOPIC, number - 1, entry.queue_offset)
+                due_ms += level.delay_ms
             # A due time beyond the level's delay is one that the clock has been set back from: it counts as past.
-            if now_ms < entry.due_ms <= now_ms + level.delay_ms:
+            if now_ms < due_ms <= now_ms + level.delay_ms:
                 break
             message = self._reader.message(entry.position)
             if message is not None:  # else its part of the log is gone, or it never was a message

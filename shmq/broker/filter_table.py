@@ -6,13 +6,17 @@ expression outlives its group's last consumer by a day: it is then dead, and is 
 
 Each change is published to the network workers. What is here comes back after a restart from the document, and from the
 heartbeats that the workers announce.
+
+Where bit maps are made, each change is counted before it is published (`count_changes`), and an expression knows from
+which position of the log on every bit map knows it: `live_from`. What it says of RocketMQ's kind is `bornTime`, which is
+not earlier than that, since a RocketMQ broker believes bit maps of messages that were stored later.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from shmq.broker.bloom import BloomBits, BloomFilter
+from shmq.broker.bloom import BloomBits, bloom_of
 from shmq.broker.effects import DocumentName, Effect, Persist, Publish
 from shmq.broker.filters import is_tag_type
 from shmq.broker.sql.compiling import compile_sql
@@ -20,10 +24,28 @@ from shmq.broker.sql.tree import SqlError
 from shmq.broker.updates import FilterUpdate
 from shmq.config.settings import Config
 from shmq.errors import StoreError
+from shmq.store.position import NONE
 from shmq.wire.heartbeat_bodies import EXPRESSION_SQL92, SubscriptionData
 
 _DEAD_BEFORE_LOAD_MS: Final = 30_000
 """Who was alive when the document was written is taken to have died so long before it is read."""
+
+
+class Raised(NamedTuple):
+    """A change that was counted.
+
+    Attributes:
+        generation: the count; 0 where none is kept.
+        live_from: a position of the log: nothing at or behind it is dispatched by who has not seen the count.
+        now_ms: the clock after that.
+    """
+
+    generation: int
+    live_from: int
+    now_ms: int
+
+
+_NOT_COUNTED: Final = Raised(0, NONE, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +60,7 @@ class FilterData:
         born_ms: when it came.
         dead_ms: when its group's last consumer was gone; 0 while there is one.
         bits: its positions in bit maps.
+        live_from: bit maps of messages from this position of the log on know it; NONE: those of none do.
     """
 
     topic: str
@@ -47,6 +70,7 @@ class FilterData:
     born_ms: int
     dead_ms: int
     bits: BloomBits
+    live_from: int = NONE
 
     @property
     def is_dead(self) -> bool:
@@ -55,13 +79,26 @@ class FilterData:
 
 
 class FilterTable:
-    """The expressions of all groups."""
+    """The expressions of all groups.
+
+    Attributes:
+        generation: the count of changes; 0 where none is kept.
+    """
 
     def __init__(self, settings: Config, effects: list[Effect]) -> None:
-        self._bloom = BloomFilter.of(settings.bloom_error_percent, settings.bloom_expected_count)
+        self._bloom = bloom_of(settings)
         self._forget_after_ms = settings.filter_retention_ms
         self._effects = effects
         self._by_topic: dict[str, dict[str, FilterData]] = {}
+        self._raise: Callable[[], Raised] = lambda: _NOT_COUNTED
+        self.generation = 0
+
+    def count_changes(self, raise_count: Callable[[], Raised]) -> None:
+        """Count changes from now on; what is here already counts as one."""
+        self._raise = raise_count
+        live_from = self._count().live_from
+        for data in list(self):
+            self._by_topic[data.topic][data.group] = replace(data, live_from=live_from)
 
     def __iter__(self) -> Iterator[FilterData]:
         for groups in self._by_topic.values():
@@ -91,7 +128,7 @@ class FilterTable:
 
     def snapshot(self) -> list[FilterUpdate]:
         """Return an update for each expression."""
-        return [FilterUpdate(each.topic, each.group, each.expression, each.version) for each in self]
+        return [self._update(each) for each in self]
 
     def to_json(self) -> dict[str, Any]:
         """Return the document's content."""
@@ -143,14 +180,16 @@ class FilterTable:
                 self._remove(said.topic, group)
             return
         bits = self._bloom.bits_of(group, said.topic)
-        self._put(FilterData(said.topic, group, said.expression, said.version, now_ms, 0, bits), is_news=True)
+        raised = self._count()
+        born_ms = max(now_ms, raised.now_ms)
+        new = FilterData(said.topic, group, said.expression, said.version, born_ms, 0, bits, raised.live_from)
+        self._put(new, is_news=True)
 
     def _put(self, data: FilterData, *, is_news: bool) -> None:
         """Keep an expression; workers need not hear of one that only died or came back to life."""
         self._by_topic.setdefault(data.topic, {})[data.group] = data
         if is_news:
-            update = FilterUpdate(data.topic, data.group, data.expression, data.version)
-            self._effects.append(Publish(update))
+            self._effects.append(Publish(self._update(data)))
         self._effects.append(Persist(DocumentName.FILTERS))
 
     def _remove(self, topic: str, group: str) -> None:
@@ -158,8 +197,19 @@ class FilterTable:
         version = groups.pop(group).version
         if not groups:
             del self._by_topic[topic]
-        self._effects.append(Publish(FilterUpdate(topic, group, None, version)))
+        self._count()
+        self._effects.append(Publish(FilterUpdate(topic, group, None, version, NONE, self.generation)))
         self._effects.append(Persist(DocumentName.FILTERS))
+
+    def _count(self) -> Raised:
+        raised = self._raise()
+        self.generation = raised.generation
+        return raised
+
+    def _update(self, data: FilterData) -> FilterUpdate:
+        return FilterUpdate(
+            data.topic, data.group, data.expression, data.version, data.live_from, self.generation
+        )
 
 
 def _compiles(expression: str) -> bool:

@@ -15,12 +15,13 @@ from typing import Final, TypeAlias
 from shmq.broker.message_properties import RETRY_TOPIC
 from shmq.broker.sql.compiling import Matches, SqlFilter
 from shmq.broker.sql.java_values import JAVA_BLANKS
+from shmq.store.bit_marks import MarkedFilter
 from shmq.wire.heartbeat_bodies import EXPRESSION_TAG, SUBSCRIBE_ALL, SubscriptionData, tag_hash
 
 TagFilter: TypeAlias = frozenset[int] | None
 """The hashes of the tags that are wanted; None: all messages are."""
 
-MessageFilter: TypeAlias = "TagFilter | SqlFilter | RetryFilter"
+MessageFilter: TypeAlias = "TagFilter | SqlFilter | MarkedFilter | RetryFilter"
 """What messages are wanted; two that are equal want the same."""
 
 _SEPARATOR: Final = "||"
@@ -57,7 +58,7 @@ def subscription_filter(subscription: SubscriptionData) -> TagFilter:
     if subscription.class_filter:
         return None  # a filter server reads everything and filters itself
     if subscription.tag_hashes and subscription.expression != SUBSCRIBE_ALL:
-        return frozenset(_signed(code) for code in subscription.tag_hashes)
+        return frozenset(signed_hash(code) for code in subscription.tag_hashes)
     try:
         return parse_tags(subscription.expression)
     except ValueError:
@@ -96,6 +97,6 @@ class RetryFilter:
         return found is None or found.matches(*(values[place] for place in self._places[values[0]]))
 
 
-def _signed(number: int) -> int:
-    """Return the low 32 bits of a number as a signed one."""
+def signed_hash(number: int) -> int:
+    """Return the low 32 bits of a number as a signed one, as the hash of a tag is."""
     return ((number & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000

@@ -262,7 +262,7 @@ def _registered(pull: _Pull, group: GroupView, subscription: SubscriptionData) -
         return None
     if broker.config.filter_support_retry and header.topic.startswith(RETRY_PREFIX):
         return _retry_filter(broker, group.name)
-    return compile_sql(found.expression)
+    return broker.registered_filter(found)
 
 
 def _retry_filter(broker: Replica, group: str) -> RetryFilter:

@@ -3,16 +3,22 @@
 A queue that nobody knows is an empty one: its bounds are 0, and no error. So clients expect it.
 """
 
+from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from shmq.broker.bloom import bloom_of
+from shmq.broker.filters import is_tag_type, signed_hash, subscription_filter
 from shmq.broker.outcome import Outcome, Peer, Reply
 from shmq.broker.replica import Replica
 from shmq.errors import RequestError
 from shmq.store.key_query import KeyQuery
 from shmq.store.position import NONE
 from shmq.store.queue_entry import EXTENSION_MAX, SIZE, QueueEntry, decode
-from shmq.store.search import Boundary, earliest_store_ms, message_at, offset_by_time
+from shmq.store.queue_extension import Unit
+from shmq.store.search import Boundary, Queue, earliest_store_ms, message_at, offset_by_time
+from shmq.wire import fastjson
 from shmq.wire.codes import ResponseCode
 from shmq.wire.command import Command
 from shmq.wire.consume_headers import (
@@ -127,7 +133,8 @@ def handle_consume_queue(broker: Replica, request: Command, peer: Peer, now_ms: 
         remark = f"Index {header.index} of {header.queue_id}@{header.topic} is not exist!"
         return Reply(request.reply(body=body.to_bytes(), remark=remark))
     count = min(header.count, broker.reader.entries_until(header.index, max_offset), ENTRIES_MAX)
-    listed = [_listed(decode(entries + number * SIZE)) for number in range(count)]
+    wanted = _group_filter(broker, header.consumer_group, header.topic)
+    listed = [_listed(broker, queue, decode(entries + number * SIZE), wanted) for number in range(count)]
     return Reply(request.reply(body=replace(body, entries=listed).to_bytes()))
 
 
@@ -140,10 +147,54 @@ def _what_a_group_wants(broker: Replica, group: str, topic: str) -> dict[str, An
     return {"subscription": subscription, "filter_data": "null"}
 
 
-def _listed(entry: QueueEntry) -> ConsumeQueueEntry:
-    """An entry; a tag hash that no hash can be stands for an extension of RocketMQ's, which shmq does not keep."""
-    message = f"Cq extend not exist!addr: {entry.tag_hash}" if entry.tag_hash <= EXTENSION_MAX else None
-    return ConsumeQueueEntry(*entry, message)
+_Asked: TypeAlias = Callable[[int, Unit], bool]
+"""Whether a group may want a message, by its position in the log and what its queue's extension says."""
+
+
+def _group_filter(broker: Replica, group: str | None, topic: str) -> _Asked | None:
+    """What a group that is online makes of a message before it is read; None without such a group."""
+    members = broker.members.get(group) if group is not None else None
+    subscription = members.subscriptions.get(topic) if members is not None else None
+    if group is None or subscription is None:
+        return None
+    if is_tag_type(subscription.expression_type):
+        tags = subscription_filter(subscription)
+        return lambda _, unit: tags is None or signed_hash(unit.tag_code) in tags
+    registered = broker.filters.get(group, {}).get(topic)
+    if registered is None or registered.live_from == NONE:
+        return lambda _, _unit: True
+    bits, live_from = bloom_of(broker.config).bits_of(group, topic), registered.live_from
+    return lambda position, unit: position < live_from or bits.may_match(unit.bit_map)
+
+
+def _listed(broker: Replica, queue: Queue, entry: QueueEntry, wanted: _Asked | None) -> ConsumeQueueEntry:
+    """An entry; a tag hash that no hash can be is the address of its extension."""
+    if entry.tag_hash > EXTENSION_MAX:
+        return ConsumeQueueEntry(*entry)
+    extensions = broker.reader.extensions
+    unit = extensions.unit(queue.name, entry.tag_hash) if extensions is not None else None
+    if unit is None:
+        return ConsumeQueueEntry(*entry, f"Cq extend not exist!addr: {entry.tag_hash}")
+    shown: dict[str, Any] = {"msgStoreTime": unit.store_ms, "size": unit.size, "tagsCode": unit.tag_code}
+    if unit.bit_map:
+        shown = {"filterBitMap": b64encode(unit.bit_map).decode(), **shown}
+    return ConsumeQueueEntry(
+        entry.position,
+        entry.record_size,
+        unit.tag_code,
+        None,
+        fastjson.dumps(shown).decode(),
+        _bits_of(unit.bit_map) if unit.bit_map else None,
+        wanted is not None and wanted(entry.position, unit),
+    )
+
+
+def _bits_of(bit_map: bytes) -> str:
+    """The bits of a bit map, the last one first, 8 bytes to a line."""
+    return "".join(
+        f"{byte:08b}" + ("\n" if number % 8 == 0 else "")
+        for number, byte in reversed(tuple(enumerate(bit_map)))
+    )
 
 
 def _offset(request: Command, offset: int) -> Reply:

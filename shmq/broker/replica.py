@@ -9,13 +9,16 @@ import os
 import random
 from dataclasses import dataclass
 
+from shmq.broker.bloom import bloom_of
 from shmq.broker.filters import MessageFilter
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.message_ids import UniqueIds
 from shmq.broker.pop.desk import PopDesk
+from shmq.broker.sql.compiling import compile_sql
 from shmq.broker.updates import FilterUpdate, GroupUpdate, SubscriptionUpdate, TopicUpdate, Update
 from shmq.config.addresses import split_address
 from shmq.config.settings import Config
+from shmq.store.bit_marks import MarkedFilter
 from shmq.store.entry_scan import ReadLimits
 from shmq.store.key_query import KeyIndexReader
 from shmq.store.offset_table import OffsetTable
@@ -81,6 +84,7 @@ class Replica:
         groups: by name.
         members: of groups that are online, by the group's name.
         filters: the SQL92 expressions of groups, by group and topic.
+        filters_generation: the count of changes of these that was told last.
         random: chooses where the client leaves the choice.
         unique_ids: for messages whose producer gave none.
         broker_host: the host that clients are told to dial, for remarks.
@@ -108,6 +112,8 @@ class Replica:
         self.groups: dict[str, GroupView] = {}
         self.members: dict[str, MembersView] = {}
         self.filters: dict[str, dict[str, FilterUpdate]] = {}
+        self.filters_generation = 0
+        self._bloom = bloom_of(config)
         self.unique_ids = UniqueIds(source)
         self.broker_host = split_address(config.effective_advertised_address())[0]
         self.delay_level_count = len(config.delay_levels_ms)
@@ -140,6 +146,21 @@ class Replica:
                 of_group.pop(topic, None)
                 if expression is not None:
                     of_group[topic] = update
+                self.filters_generation = update.generation
+
+    def registered_filter(self, update: FilterUpdate) -> MessageFilter:
+        """The filter of a group's expression, with its bits in bit maps where these know it.
+
+        Raises:
+            SqlError: there is none any more, or it makes no sense.
+        """
+        wanted = compile_sql(update.expression or "")
+        if update.live_from == NONE:
+            return wanted
+        bits = self._bloom.bits_of(update.group, update.topic)
+        return MarkedFilter(
+            wanted, bits.positions, bits.bit_count // 8, update.live_from, self.filters_generation
+        )
 
     def queue(self, topic: str, queue_id: int) -> Queue:
         """A queue as searches want it; its slot is NONE where there is no such queue."""

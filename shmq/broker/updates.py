@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from shmq.store.position import NONE
 from shmq.wire.heartbeat_bodies import ConsumeType, MessageModel, SubscriptionData
 from shmq.wire.topic_bodies import SubscriptionGroupConfig, TopicConfig
 
@@ -74,12 +75,16 @@ class FilterUpdate:
         group: the group.
         expression: one that compiles; None where there is none any more.
         version: of the subscription that brought it.
+        live_from: bit maps of messages from this position of the log on know it; NONE: those of none do.
+        generation: how often the table of expressions had changed when this was said; 0 where nobody counts.
     """
 
     topic: str
     group: str
     expression: str | None
     version: int
+    live_from: int = NONE
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,14 @@ def decode(encoded: bytes) -> Update:
         group = None if read["config"] is None else SubscriptionGroupConfig.from_json(read["config"])
         return GroupUpdate(read["name"], read["id"], group, tuple(read["forbidden"]))
     if kind == "filter":
-        return FilterUpdate(read["topic"], read["group"], read["expression"], read["version"])
+        return FilterUpdate(
+            read["topic"],
+            read["group"],
+            read["expression"],
+            read["version"],
+            read["live_from"],
+            read["generation"],
+        )
     if kind == "pop_freed":
         return PopFreedUpdate(read["group"], read["topic"])
     assert kind == "subscription", f"no update is a {kind}"
@@ -150,13 +162,15 @@ def _to_object(update: Update) -> dict[str, Any]:
                 "type": consume_type.name,
                 "subscriptions": given,
             }
-        case FilterUpdate(topic, group, expression, version):
+        case FilterUpdate():
             return {
                 "update": "filter",
-                "topic": topic,
-                "group": group,
-                "expression": expression,
-                "version": version,
+                "topic": update.topic,
+                "group": update.group,
+                "expression": update.expression,
+                "version": update.version,
+                "live_from": update.live_from,
+                "generation": update.generation,
             }
         case PopFreedUpdate(group, topic):
             return {"update": "pop_freed", "group": group, "topic": topic}

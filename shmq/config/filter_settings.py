@@ -6,7 +6,7 @@ Grouped by what an operator has in mind; `shmq.config.settings.Config` joins the
 from dataclasses import dataclass
 
 from shmq.config.setting import between, duration, setting
-from shmq.config.units import DAY_MS, INT32_MAX
+from shmq.config.units import DAY_MS, INT32_MAX, KIB, MIB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,4 +49,24 @@ class FilterSettings:
         "How often bit maps may say that a message may match which does not, in percent.",
         java="maxErrorRateOfBloomFilter",
         allowed=between(1, 99),
+    )
+    queue_extension_enable: bool = setting(
+        False,
+        "Keep more of each message beside its queue entry, in files under `consumequeue_ext`: its store time, and its bit map "
+        "where these are made. The dispatcher then takes several times as long for a message, and consumers that "
+        "subscribe by tags get messages of all tags, which their clients drop.",
+        java="enableConsumeQueueExt",
+    )
+    queue_extension_file_bytes: int = setting(
+        48 * MIB,
+        "Size of one file of a queue's extension; it takes room only as far as it is filled.",
+        java="mappedFileSizeConsumeQueueExt",
+        allowed=between(64 * KIB, INT32_MAX),
+    )
+    filter_bit_maps_enable: bool = setting(
+        False,
+        "Evaluate the SQL92 expressions of all consumer groups when a message is dispatched, and keep the outcome in a bit "
+        "map, so that a message which does not match is passed over unread when it is pulled. Has an effect only "
+        "with `queue_extension_enable`.",
+        java="enableCalcFilterBitMap",
     )

@@ -57,8 +57,8 @@ WITHOUT_EFFECT: Final = frozenset(
     dispatchCqCacheNum
     dispatchCqThreads dispatchFromSenderThread dLegerGroup dLegerPeers dLegerSelfId duplicationEnable
     enableAcceleratedRecovery enableAllTopicList enableAsyncReput enableAutoInSyncReplicas enableBatchPush
-    enableBroadcastOffsetStore enableBuildConsumeQueueConcurrently enableCalcFilterBitMap enableCleanExpiredOffset
-    enableCompaction enableConnectionMetrics enableConsumeQueueExt enableControllerInNamesrv enableControllerMode
+    enableBroadcastOffsetStore enableBuildConsumeQueueConcurrently enableCleanExpiredOffset
+    enableCompaction enableConnectionMetrics enableControllerInNamesrv enableControllerMode
     enableCreateSysGroup enabledAppendPropCRC enableDetailStat enableDLegerCommitLog enableFastChannelEventProcess
     enableLagAndDlqMetrics enableLmq enableLmqStats enableLogConsumeQueueRepeatedlyBuildWhenRecover
     enableMessageStoreMetrics enableMixedMessageType enableMultiDispatch enableNetWorkFlowControl
@@ -81,7 +81,7 @@ WITHOUT_EFFECT: Final = frozenset(
     litePullMessageEnable litePullMessageThreadPoolNums litePullThreadPoolQueueCapacity
     loadBalancePollNameServerInterval loadBalanceProcessorThreadPoolNums loadBalanceThreadPoolQueueCapacity
     lockInStrictMode logicalDiskSpaceCleanForciblyThreshold logicQueueForceSwapMapInterval
-    logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum mappedFileSizeConsumeQueueExt
+    logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum
     mappedFileSwapEnable mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum
     maxChecksumRange maxCommitJitter maxConsumeQueueScan maxDelayTime
     maxHaTransferByteInSecond maxLmqConsumeQueueNum maxMsgsNumBatch maxOffsetMapSize

@@ -140,7 +140,7 @@ def _make_row(row: int, message: int, position: int, size: int, tag_hash: int) -
     store_native_i64(row + 16, load_i64(message + record.QUEUE_OFFSET))
     store_native_i64(row + 24, record.store_timestamp(message))
     store_native_i64(row + 32, load_i64(message + record.BORN_TIMESTAMP))
-    store_native_i64(row + 40, tag_hash)
+    store_native_i64(row + 40, tag_hash if tag_hash > EXTENSION_MAX else record.tag_hash(message))
     store_native_i32(row + 48, max(load_i32(message + body - 4), 0))
     store_native_i32(row + 52, size)
     store_native_i32(row + 56, load_i32(message + record.SYS_FLAG))

@@ -7,6 +7,9 @@ gap, which is filled with blanks: an entry is never written to another's place.
 
 For each record: the entry, then `max` (released), then `end_position`. Where a queue, its file or a reserved
 block is missing the kernel comes back, Python provides it, and the kernel goes on with that very record.
+
+Where queues have extensions (`extending.py`) the kernel reads some records ahead, Python writes their units, and the
+kernel makes their entries of that: slower, and as RocketMQ does it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +24,9 @@ from shmq.memory.words import load_word, store_word
 from shmq.store import record
 from shmq.store.dispatch_walk import (
     AHEAD,
+    DONE,
     END_OF_FILE,
+    FOUND,
     FOUND_LAYOUT,
     INVALID,
     KEYED_END,
@@ -37,9 +42,13 @@ from shmq.store.dispatch_walk import (
     TAG_HASH,
     Places,
     begin_step,
+    enter_found,
     is_cut_off,
+    read_ahead,
     walk,
 )
+from shmq.store.extending import Extending
+from shmq.store.extension_files import ExtensionFiles
 from shmq.store.log import LogReader
 from shmq.store.name_table import NameTable
 from shmq.store.position import NONE
@@ -78,7 +87,11 @@ class DispatchResult(NamedTuple):
 
 
 class Dispatch:
-    """The dispatcher's work without its waiting."""
+    """The dispatcher's work without its waiting.
+
+    Attributes:
+        extending: writes the extensions of queues, where they have any.
+    """
 
     def __init__(
         self,
@@ -110,6 +123,7 @@ class Dispatch:
         self._moved: Words = np.zeros(queues.capacity, dtype=np.int64)
         self._delays: Words = np.array(delay_levels_ms, dtype=np.int64)
         self._blanks = 0
+        self.extending: Extending | None = None
         self._fixed = Places(
             topics=topics.address,
             queues=queues.address,
@@ -141,7 +155,7 @@ class Dispatch:
                 problem = f"the log has no file for position {position}"
                 break
             readable_bytes = min(file_left_bytes, confirmed - position)
-            status = walk(places, address, position, readable_bytes, end - position)
+            status = self._walk(places, address, position, readable_bytes, end - position)
             walked_bytes = int(self._note[REACHED // 8]) - position
             position += walked_bytes
             file_left_bytes -= walked_bytes
@@ -160,6 +174,12 @@ class Dispatch:
                 self._open_window(position)
         return self._result(position, problem)
 
+    def keep_extensions(self, files: ExtensionFiles) -> Extending:
+        """Have each record that gets an entry get a unit of an extension too."""
+        found = self._found.view(FOUND_LAYOUT)
+        self.extending = Extending(found, self._queues, self._topics, self._log, files)
+        return self.extending
+
     @property
     def keyed_end(self) -> int:
         """Behind the last record with keys, of those that were walked; whoever follows reads its watermark first."""
@@ -176,6 +196,18 @@ class Dispatch:
         if self._fixed.timer_topic == NONE:
             self._fixed = self._fixed._replace(timer_topic=self._topics.find(TIMER_TOPIC))
         return self._fixed
+
+    def _walk(
+        self, places: Places, address: int, position: int, readable_bytes: int, budget_bytes: int
+    ) -> int:
+        """As `walk`; with extensions only some records at a time."""
+        if self.extending is None:
+            return walk(places, address, position, readable_bytes, budget_bytes)
+        status = read_ahead(places, address, readable_bytes, budget_bytes)
+        self.extending.extend(int(self._note[FOUND // 8]), address, position)
+        entered = enter_found(places, address, position)
+        self.extending.entered(int(self._note[REACHED // 8]))
+        return status if entered == DONE else entered
 
     def _result(self, reached: int, problem: str) -> DispatchResult:
         note = self._note

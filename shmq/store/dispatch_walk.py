@@ -1,6 +1,6 @@
 """Kernels: read records of the log and write their entries; see `dispatch.py`, whose loop calls them.
 
-The kernel takes some records at a time. First it reads each and asks for the lines of memory that its queue will
+`walk` takes some records at a time. First it reads each and asks for the lines of memory that its queue will
 need; then it writes their entries, by when those have come: with 50,000 queues none is in a cache. What it keeps of
 each in between, in memory of its own:
 
@@ -12,6 +12,8 @@ each in between, in memory of its own:
         24     8  tag_hash  the last field of its entry
         32     8  has_keys  1 where the key index wants it, 0 where it does not
         40
+
+Where queues have extensions, Python writes a unit for each record in between: `read_ahead`, `enter_found`.
 """
 
 from typing import Final, NamedTuple
@@ -48,7 +50,8 @@ _QUEUE_ID: Final = 80
 _LAST_SLOT: Final = 88
 SCHEDULED: Final = 96
 KEYED_END: Final = 104
-NOTE_WORDS: Final = 14
+FOUND: Final = 112
+NOTE_WORDS: Final = 15
 
 AHEAD: Final = 16
 """So many records are read before their entries are written."""
@@ -140,25 +143,70 @@ def walk(places: Places, address: int, position: int, readable_bytes: int, budge
     last = 0
     while status == DONE and at < readable_bytes and at < budget_bytes:
         count, status = _read_ahead(places, address + at, readable_bytes - at, budget_bytes - at)
-        for index in range(count):
-            _expect_entry(places, places.found + index * _FOUND_BYTES)
-        for index in range(count):
-            found = places.found + index * _FOUND_BYTES
-            size = load_native_i64(found + _SIZE_AT)
-            if load_native_i64(found + _SLOT_AT) >= 0 and not _enter(places, found, position + at, size):
-                status = NEEDS_WINDOW
-                break
-            last = address + at
-            records += 1
-            at += size
-            if load_native_i64(found + _HAS_KEYS_AT) != 0:
-                store_native_i64(places.note + KEYED_END, position + at)
-    note = places.note
-    store_native_i64(note + REACHED, position + at)
+        entered, entered_bytes, last_bytes = _enter_all(places, position + at, count)
+        if entered < count:
+            status = NEEDS_WINDOW
+        if entered > 0:
+            records += entered
+            at += entered_bytes
+            last = address + at - last_bytes
+    _note_reached(places.note, position + at, records, last)
+    return status
+
+
+@entry
+def read_ahead(places: Places, address: int, readable_bytes: int, budget_bytes: int) -> int:
+    """The first half of `walk`, for AHEAD records at most: find out about them, and note how many they are.
+
+    What is then in `found` may be changed before `enter_found` makes entries of it.
+
+    Returns:
+        As `walk`, but NEEDS_WINDOW: why there are no more.
+    """
+    count, status = _read_ahead(places, address, readable_bytes, budget_bytes)
+    store_native_i64(places.note + FOUND, count)
+    return status
+
+
+@entry
+def enter_found(places: Places, address: int, position: int) -> int:
+    """The second half: make entries of what was found, and note how far it went; DONE or NEEDS_WINDOW."""
+    count = load_native_i64(places.note + FOUND)
+    entered, entered_bytes, last_bytes = _enter_all(places, position, count)
+    _note_reached(places.note, position + entered_bytes, entered, address + entered_bytes - last_bytes)
+    return DONE if entered == count else NEEDS_WINDOW
+
+
+@kernel
+def _enter_all(places: Places, position: int, count: int) -> tuple[int, int, int]:
+    """Give the records that were found their entries, up to one that needs a window.
+
+    Returns:
+        How many, how long they are, and how long the last of them is.
+    """
+    at = 0
+    size = 0
+    for index in range(count):
+        _expect_entry(places, places.found + index * _FOUND_BYTES)
+    for index in range(count):
+        found = places.found + index * _FOUND_BYTES
+        next_size = load_native_i64(found + _SIZE_AT)
+        if load_native_i64(found + _SLOT_AT) >= 0 and not _enter(places, found, position + at, next_size):
+            return index, at, size
+        size = next_size
+        at += size
+        if load_native_i64(found + _HAS_KEYS_AT) != 0:
+            store_native_i64(places.note + KEYED_END, position + at)
+    return count, at, size
+
+
+@kernel
+def _note_reached(note: int, position: int, records: int, last: int) -> None:
+    """Note how far a walk came, and the store time of the last of its records."""
+    store_native_i64(note + REACHED, position)
     store_native_i64(note + RECORDS, load_native_i64(note + RECORDS) + records)
     if records > 0:
         store_native_i64(note + STORE_MS, record.store_timestamp(last))
-    return status
 
 
 @kernel

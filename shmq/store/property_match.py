@@ -12,6 +12,7 @@ import numpy as np
 
 from shmq.jit import Bytes, Words
 from shmq.memory.block import address_of
+from shmq.store.extension_scan import ASK
 from shmq.store.log import LogReader
 from shmq.store.position import NONE
 from shmq.store.properties import VALUE_END
@@ -56,10 +57,24 @@ class Picker:
 
     @property
     def address(self) -> int:
-        """Where the bytes lie, once something was picked."""
+        """Where the byte of entry 0 lies."""
+        self._make()
         return address_of(self._picked)
 
-    def pick(self, wanted: PropertyFilter, entries: int, part: range, log: LogReader) -> set[int]:
+    def picked(self, part: range) -> Bytes:
+        """The bytes of a part; once it was picked, 1 for each entry that is wanted and 0 for others."""
+        self._make()
+        return self._picked[part.start : part.stop]
+
+    def pick(
+        self,
+        wanted: PropertyFilter,
+        entries: int,
+        part: range,
+        log: LogReader,
+        *,
+        is_marked: bool = False,
+    ) -> set[int]:
         """Write the byte of each entry of a part.
 
         Args:
@@ -67,20 +82,24 @@ class Picker:
             entries: where entry 0 is mapped.
             part: the entries to be looked at, at most ENTRIES_MAX with those before it.
             log: where their records are.
+            is_marked: whether the bytes say which of them are to be looked at, see `extension_scan.py`.
 
         Returns:
             The starts of log files that are gone; their records match nothing.
         """
-        if not len(self._picked):
-            self._picked = np.zeros(ENTRIES_MAX, dtype=np.uint8)
-            self._room = np.zeros(_ROOM_BYTES, dtype=np.uint8)
+        self._make()
         if not wanted.names:
             self._picked[part.start : part.stop] = wanted.matches()
             return set()
         gone: set[int] = set()
-        names = _encode(wanted.names)
+        names = _encode(wanted.names)  # held until the end
+        asked = self._asked(names, entries, part.stop, is_marked=is_marked)
         begin = part.start
         while begin < part.stop:
+            if is_marked:
+                begin += _unwanted_before(self._picked[begin : part.stop])
+                if begin == part.stop:
+                    break
             position = max(decode(entries + SIZE * begin).position, 0)
             start = position // log.file_bytes * log.file_bytes
             address, _ = log.address_of(start)
@@ -89,21 +108,42 @@ class Picker:
                 self._picked[begin] = 0
                 begin += 1
                 continue
-            asked = Texts(
-                entries,
-                part.stop,
-                start,
-                start + log.file_bytes,
-                address,
-                address_of(names.words),
-                len(names.texts),
-                address_of(self._room),
-                len(self._room),
-            )
-            end, size_bytes = copy_texts(asked, begin)
-            self._picked[begin:end] = _judge(wanted, bytes(self._room[:size_bytes]))
-            begin = end
+            there = asked._replace(file_start=start, file_end=start + log.file_bytes, file=address)
+            begin = self._pick_some(wanted, there, begin)
         return gone
+
+    def _asked(self, names: _Names, entries: int, end: int, *, is_marked: bool) -> Texts:
+        return Texts(
+            entries=entries,
+            end=end,
+            file_start=0,
+            file_end=0,
+            file=NONE,
+            names=address_of(names.words),
+            name_count=len(names.texts),
+            room=address_of(self._room),
+            room_bytes=len(self._room),
+            marks=self.address if is_marked else 0,
+        )
+
+    def _pick_some(self, wanted: PropertyFilter, asked: Texts, begin: int) -> int:
+        """Write the bytes of entries whose records are in one file of the log; return the first of another."""
+        end, size_bytes = copy_texts(asked, begin)
+        judged = _judge(wanted, bytes(self._room[:size_bytes]))
+        looked_at = self._picked[begin:end]
+        looked_at[looked_at == ASK if asked.marks else slice(None)] = judged
+        return end
+
+    def _make(self) -> None:
+        if not len(self._picked):
+            self._picked = np.zeros(ENTRIES_MAX, dtype=np.uint8)
+            self._room = np.zeros(_ROOM_BYTES, dtype=np.uint8)
+
+
+def _unwanted_before(marks: Bytes) -> int:
+    """How many entries there are before the first that is to be looked at."""
+    looked_at = np.flatnonzero(marks)
+    return int(looked_at[0]) if len(looked_at) else len(marks)
 
 
 def _judge(wanted: PropertyFilter, texts: bytes) -> Bytes:

@@ -8,6 +8,7 @@ written, so a crash leaves nothing.
 
 import mmap
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -19,6 +20,7 @@ import numpy as np
 from shmq.errors import StoreError
 from shmq.jit import Words
 from shmq.memory.block import address_of
+from shmq.store.bit_marks import ExtensionReader, MarkedFilter
 from shmq.store.entry_scan import (
     BYTES,
     COUNT,
@@ -92,6 +94,7 @@ class QueueReader:
         mappings: (slot, first queue offset) of a file -> where it is mapped, for kernels.
         file_entries: how many entries a file holds.
         limits: how much one read may take.
+        extensions: reads bit maps, where there may be any.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class QueueReader:
         self._file_bytes = sizes.consume_queue_file_bytes
         self.file_entries = sizes.consume_queue_file_bytes // SIZE
         self.limits = limits
+        self.extensions: ExtensionReader | None = None
         self._mapped: dict[tuple[int, int], mmap.mmap] = {}
         self._mappings_max = default_windows_max()
         self.mappings = MappingTable(self._mappings_max)
@@ -176,7 +180,8 @@ class QueueReader:
         )
         if wanted is None or isinstance(wanted, frozenset):
             return self._gather(scanned, min_offset, max_offset, [])
-        return self._read_picked(scanned, wanted, min_offset, max_offset)
+        marker = self._marker(wanted, slot, queue)
+        return self._read_picked(scanned, wanted, marker, (min_offset, max_offset))
 
     def entries_at(self, slot: int, queue: tuple[bytes, int], offset: int) -> int:
         """Where the entry of a queue offset is mapped, or NONE; for use before the next call."""
@@ -196,11 +201,15 @@ class QueueReader:
         A queue file that begins below its queue's min may be gone, and another one be made under its name.
         """
         self.log.forget_below(position)
+        if self.extensions is not None:
+            self.extensions.forget()
         for key in [key for key in self._mapped if key[1] < int(self.queues.min[key[0]])]:
             self._unmap(key)
 
     def forget(self, slot: int) -> None:
         """Let go of a queue's files, where they were removed."""
+        if self.extensions is not None:
+            self.extensions.forget(slot)
         for key in [key for key in self._mapped if key[0] == slot]:
             self._unmap(key)
 
@@ -208,10 +217,32 @@ class QueueReader:
         """Let go of all files, the log's included."""
         for key in list(self._mapped):
             self._unmap(key)
+        if self.extensions is not None:
+            self.extensions.forget()
         self.log.close()
 
+    def _marker(
+        self, wanted: PropertyFilter, slot: int, queue: tuple[bytes, int]
+    ) -> Callable[[Scan, range], None] | None:
+        """What marks the entries of a part by their bit maps; None where no bit map is to be believed.
+
+        The queue's end was read before: whoever made a bit map before that end had seen no later generation.
+        """
+        extensions = self.extensions
+        if extensions is None or not isinstance(wanted, MarkedFilter) or not wanted.names:
+            return None
+        if extensions.generation() != wanted.generation:
+            return None
+        return lambda asked, part: extensions.mark(
+            wanted, slot, queue, asked.entries, part, self._picker.address
+        )
+
     def _read_picked(
-        self, asked: Scan, wanted: PropertyFilter, min_offset: int, max_offset: int
+        self,
+        asked: Scan,
+        wanted: PropertyFilter,
+        marker: Callable[[Scan, range], None] | None,
+        bounds: tuple[int, int],
     ) -> ReadResult:
         """Have the filter look at more and more entries, until the answer is full or it may look at no more."""
         looked_at = entries_looked_at(self.limits.filter_bytes, asked.count_max)
@@ -221,10 +252,12 @@ class QueueReader:
         end, step = 0, max(enough, 1)
         while True:
             part = range(end, min(end + step, entry_max))
-            gone |= self._picker.pick(wanted, asked.entries, part, self.log)
+            if marker is not None:
+                marker(asked, part)
+            gone |= self._picker.pick(wanted, asked.entries, part, self.log, is_marked=marker is not None)
             end, step = part.stop, 2 * step
             picked = asked._replace(entry_count=end, picked=self._picker.address)
-            result = self._gather(picked, min_offset, max_offset, sorted(gone))
+            result = self._gather(picked, *bounds, sorted(gone))
             if end == entry_max or result.count >= enough or result.next_offset < asked.offset + end:
                 return result
 

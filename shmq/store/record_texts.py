@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from shmq.jit import entry, kernel
 from shmq.memory.block import copy, equal
 from shmq.memory.endian import load_i32, load_i64, load_native_i64, load_u8, store_native_i64, store_u8
+from shmq.store.extension_scan import UNWANTED
 from shmq.store.properties import NAME_END, VALUE_END, end_of_pair
 from shmq.store.queue_entry import POSITION, RECORD_SIZE, SIZE, is_message
 from shmq.store.record import BLANK_BYTES_MIN, TOTAL_SIZE, parts_of
@@ -33,6 +34,7 @@ class Texts(NamedTuple):
         name_count: how many they are.
         room: where values are written.
         room_bytes: how many bytes may be.
+        marks: a byte for each entry, of which those with UNWANTED are passed over; 0: none is.
     """
 
     entries: int
@@ -44,6 +46,7 @@ class Texts(NamedTuple):
     name_count: int
     room: int
     room_bytes: int
+    marks: int
 
 
 @entry
@@ -55,6 +58,9 @@ def copy_texts(asked: Texts, begin: int) -> tuple[int, int]:
     written = 0
     index = begin
     while index < asked.end:
+        if asked.marks != 0 and load_u8(asked.marks + index) == UNWANTED:
+            index += 1
+            continue
         at = asked.entries + index * SIZE
         position = load_i64(at + POSITION)
         size = load_i32(at + RECORD_SIZE)

@@ -34,6 +34,7 @@ from shmq.store.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
 from shmq.store.close_mark import CloseMark, read_close_mark
 from shmq.store.closed_queues import falls_short, last_record
 from shmq.store.dispatch import Dispatch
+from shmq.store.extension_files import ExtensionFiles, remove_extension
 from shmq.store.flush import flush_range
 from shmq.store.key_files import full_end_ms, list_key_files
 from shmq.store.key_recover import LogExtent, recover_keys
@@ -202,6 +203,7 @@ class _Recovery:
         for topic, queue_id in found.queues:
             self._say(f"removing the queue {topic.decode(errors='replace')} {queue_id}: there is no log")
             self._directory(topic, queue_id).remove()
+            remove_extension(self._paths.extensions, (topic, queue_id))
         self._write_checkpoint(Checkpoint())
         self._paths.sync_failed.unlink(missing_ok=True)
         return Recovered(0, 0, 0, 0, 0, (), *self._recover_keys(Checkpoint(), 0, 0))
@@ -298,14 +300,21 @@ class _Recovery:
         files = QueueFiles(self._paths.consumequeue, sizes.consume_queue_file_bytes, self._queues.capacity)
         reader = LogReader(self._paths.commitlog, sizes.commit_log_file_bytes)
         dispatch = Dispatch(self._topics, self._queues, reader, files, self._delay_levels_ms, self._add_queue)
+        extensions = ExtensionFiles(
+            self._paths.extensions, sizes.extension_file_bytes, self._queue_root, is_alone=True
+        )
+        if sizes.extension_file_bytes:
+            dispatch.keep_extensions(extensions)
         reached = begin
-        with closing(files), closing(reader):
+        with closing(files), closing(reader), closing(extensions):
             while reached < end:
                 result = dispatch.step(reached, end, STEP_BYTES)
                 if result.problem or result.reached == reached:
                     raise StoreError(f"cannot dispatch from position {reached}: {result.problem or 'stuck'}")
                 reached = result.reached
                 self._pace("writing the queues", reached - begin, end - begin, "bytes")
+        if sizes.extension_file_bytes:
+            self._sync(extensions.take_dirty())  # before the entries that lead there
         unsynced = files.take_dirty()
         self._are_very_many = unsynced.files == [self._queue_root]
         for path in unsynced.files:
@@ -324,6 +333,9 @@ class _Recovery:
         else:
             directories = [path for path in self._touched if path.is_dir()]
             unsynced = Unsynced([path for path in self._touched if path not in directories], directories)
+        self._sync(unsynced)
+
+    def _sync(self, unsynced: Unsynced) -> None:
         try:
             sync_files(unsynced)
         except OSError as error:

@@ -2,6 +2,7 @@
 
     commitlog/      records, one sequence of files of `commit_log_file_bytes`
     consumequeue/   <topic>/<queue id>/, sequences of files of `consume_queue_file_bytes`
+    consumequeue_ext/  <topic>/<queue id>/, units that queue entries lead to, files of `queue_extension_file_bytes`
     index/          hash indexes of keys
     config/         JSON documents, each with its .bak; timercheck, how far timers have come
     timerlog/       units of timers, one sequence of files of `timer_log_file_bytes`
@@ -11,6 +12,7 @@
     index.checkpoint  how far the key index is on disk; RocketMQ does not look here
     abort           exists while the store is open, and after a crash; holds a process id
     lock            its first byte is locked by whoever has the store open
+    filters.shared  the expressions of consumers, for the dispatcher; RocketMQ does not look here
     sync.failed     what the system said when the log could not be synced; RocketMQ does not look here
     quarantine/     bytes that recovery cut off; RocketMQ does not look here
 
@@ -67,6 +69,16 @@ class StorePaths:
     def consumequeue(self) -> Path:
         """The directory of the queues, by topic and queue id."""
         return self.root / "consumequeue"
+
+    @property
+    def extensions(self) -> Path:
+        """The directory of the extensions of the queues, by topic and queue id."""
+        return self.root / "consumequeue_ext"
+
+    @property
+    def shared_filters(self) -> Path:
+        """The file by which the dispatcher learns the expressions of consumers; RocketMQ does not know it."""
+        return self.root / "filters.shared"
 
     @property
     def index(self) -> Path:
@@ -141,12 +153,14 @@ class StoreSizes:
     commit_log_file_bytes: int = COMMIT_LOG_FILE_BYTES
     consume_queue_file_bytes: int = CONSUME_QUEUE_FILE_BYTES
     key_index: KeyIndexShape = KeyIndexShape()  # noqa: RUF009 - it is immutable
+    extension_file_bytes: int = 0  # 0: queues get no extensions
 
     @classmethod
     def of(cls, config: Config) -> "StoreSizes":
         """The sizes that a configuration states."""
         key_index = KeyIndexShape(config.key_index_slots, config.key_index_entries)
-        return cls(config.commit_log_file_bytes, config.consume_queue_file_bytes, key_index)
+        extension_bytes = config.queue_extension_file_bytes if config.queue_extension_enable else 0
+        return cls(config.commit_log_file_bytes, config.consume_queue_file_bytes, key_index, extension_bytes)
 
     def __post_init__(self) -> None:
         assert 0 < self.commit_log_file_bytes < 1 << 31
@@ -252,6 +266,7 @@ def check_layout(paths: StorePaths) -> None:
         paths.root,
         paths.commitlog,
         paths.consumequeue,
+        paths.extensions,
         paths.index,
         paths.config,
         paths.quarantine,

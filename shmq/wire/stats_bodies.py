@@ -145,17 +145,31 @@ def _queue(key: str) -> MessageQueue:
 
 
 class ConsumeQueueEntry(NamedTuple):
-    """One entry of a queue, with a message where its tag hash is none."""
+    """One entry of a queue.
+
+    Attributes:
+        position: of its record.
+        record_size: of that.
+        tag_hash: the hash of its tag, or the time of delivery; the entry's address where it has an extension that cannot
+            be read.
+        message: what is wrong with it.
+        extension: what its extension says, as JSON.
+        bit_map: the bits of that, the last one first.
+        is_wanted: whether the group that was asked about may want it, by its bit map or its tag.
+    """
 
     position: int
     record_size: int
     tag_hash: int
     message: str | None = None
+    extension: str | None = None
+    bit_map: str | None = None
+    is_wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumeQueueBody:
-    """Answer to 321. What a group's filter makes of an entry (`eval`) is said of bitmaps alone, which shmq does not keep."""
+    """Answer to 321. What a group's filter makes of an entry (`eval`) is said only of those with an extension."""
 
     min_offset: int
     max_offset: int
@@ -174,6 +188,9 @@ class ConsumeQueueBody:
                 integer_of(row, "physicSize"),
                 integer_of(row, "tagsCode"),
                 text_of(row, "msg", "") or None,
+                text_of(row, "extendDataJson", "") or None,
+                text_of(row, "bitMap", "") or None,
+                row.get("eval") is True,
             )
             for row in rows
         ]
@@ -201,9 +218,10 @@ class ConsumeQueueBody:
 
 def _entry_to_json(entry: ConsumeQueueEntry) -> Object:
     row: Object = {
-        "eval": False,
+        "eval": entry.is_wanted,
         "physicOffset": entry.position,
         "physicSize": entry.record_size,
         "tagsCode": entry.tag_hash,
     }
-    return row if entry.message is None else {**row, "msg": entry.message}
+    texts = {"msg": entry.message, "extendDataJson": entry.extension, "bitMap": entry.bit_map}
+    return {**row, **{name: text for name, text in texts.items() if text is not None}}

@@ -4,9 +4,9 @@ It answers the control requests that network workers forward, tells all of them 
 answer goes out, saves documents, registers at the name servers, delivers delayed messages, lets old files go, and is
 itself a sender to the commit writer.
 
-Killed, the tables in shared memory stand as they are; a successor makes the rest anew from the documents,
-has every worker announce itself and its clients, and answers again what was asked and not answered. A
-request it had carried out may so be carried out twice; all of them bear that.
+Killed, the tables in shared memory stand as they are; a successor makes the rest anew from the documents, has every
+worker announce itself and its clients, and answers again what was asked and not answered. A request it had carried
+out may so be carried out twice; all of them bear that.
 """
 
 from collections.abc import Callable
@@ -68,6 +68,7 @@ from shmq.workers.registering import Registering
 from shmq.workers.retention import Retention
 from shmq.workers.runner import row_alive, wall_ms
 from shmq.workers.saving import Saving
+from shmq.workers.shared_filters import FilterPublisher
 from shmq.workers.sockets import SocketServer
 from shmq.workers.upkeep import Upkeep
 
@@ -93,6 +94,7 @@ class Conductor:
         self._calls = Calls(self._mail.push)
         self._desks = LocalDesks(memory, bell_descriptor, self._answer_stranger, self._log)
         self._saving = Saving(paths.config, self._log)
+        self._filters = FilterPublisher(config, memory, paths, self._log)
         self._retention = Retention(config, memory, paths, self._tell_trimmed, self._log)
         self._agenda = Agenda()
         self._company = Company()
@@ -116,6 +118,7 @@ class Conductor:
         tables = Tables(memory.topic_names, memory.group_names, memory.queues, memory.offsets)
         reader = StoreReader(self._reader)
         self._state = Metadata(config, tables, self._saving.load(), reader, wall_ms())
+        self._filters.begin(self._state.filters)
         self._state.measure = partial(measure, memory, self._paths, reader)
         flights = FlightsOpening(self._state.pops, self._paths.flights, self._log)
         flights.begin(is_table_new=own_epoch == 1)
@@ -351,6 +354,7 @@ class Conductor:
         for effect in self._state.drain():
             self._perform(effect)
         self._save()
+        self._filters.publish(self._state.filters, self._saving.is_noted)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

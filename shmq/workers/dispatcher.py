@@ -2,7 +2,7 @@
 
 Its process also holds the indexer (`indexer.py`), a thread that follows it and puts keys into the key index.
 
-A round takes a bounded part of the log; while nothing is odd a kernel does one after another (`shared/follow.py`).
+Where queues have extensions (`store/extending.py`), Python writes these, and the kernel only waits. A round takes a bounded part of the log; while nothing is odd a kernel does one after another (`shared/follow.py`).
 What both wrote is synced by another thread of this process, which alone moves `queues_ms`: the store time up to which
 the checkpoint may vouch for the queues. Killed, a successor begins at `dispatched`; whatever lies there already is
 written again, the same bytes in the same place.
@@ -28,12 +28,15 @@ from shmq.shared import follow, gates, plan
 from shmq.shared.broker_memory import BrokerMemory
 from shmq.shared.listeners import Listeners
 from shmq.store.dispatch import SCHEDULE_TOPIC, TIMER_TOPIC, Dispatch
+from shmq.store.extending import Extending
+from shmq.store.extension_files import ExtensionFiles, remove_extension
 from shmq.store.log import LogReader
 from shmq.store.queue_files import QueueFiles, Unsynced, sync_files
 from shmq.store.store_files import StorePaths
 from shmq.store.watermarks import DISPATCHED, QUEUES_MS
 from shmq.workers.indexer import Indexer
 from shmq.workers.runner import row_alive
+from shmq.workers.shared_filters import SharedFilters
 from shmq.workers.sync_pause import sync_pause_ns
 
 TIMER_SLACK_NS: Final = 1000
@@ -61,6 +64,12 @@ class Dispatcher:
             self._files,
             config.delay_levels_ms,
         )
+        self._paths = paths
+        self._extending: Extending | None = None
+        self._filters: SharedFilters | None = None
+        if config.queue_extension_enable:
+            self._keep_extensions()
+        self._extension_problem = ""
         self._duty = np.zeros((), dtype=follow.LAYOUT)
         self._duty_at = int(self._duty.ctypes.data)
         self._schedule_topic = np.frombuffer(SCHEDULE_TOPIC, dtype=np.uint8)
@@ -115,6 +124,8 @@ class Dispatcher:
         begin, confirmed = marks.dispatched, marks.confirmed
         if begin >= confirmed:
             return 0
+        if self._filters is not None:
+            self._filters.refresh()  # after confirmed was read, see `shared_filters.py`
         try:
             result = self._dispatch.step(begin, confirmed, follow.STEP_BYTES)
         except StoreError as error:  # a full disk: what is acknowledged is in the log, and waits
@@ -132,6 +143,7 @@ class Dispatcher:
         if result.problem:
             raise StoreError(result.problem)
         self._problem = ""
+        self._look_at_extensions()
         return result.records
 
     def rest(self, timeout_ns: int) -> None:
@@ -176,6 +188,8 @@ class Dispatcher:
     def close(self) -> None:
         """Sync every file."""
         self._files.close()
+        if self._extending is not None:
+            self._extending.files.close()
         self._hand_over()
         if self._indexer is not None:
             self._indexer.stop()
@@ -208,7 +222,8 @@ class Dispatcher:
         begin = dispatched + left_bytes - file_bytes
         duty = self._duty
         duty["places"] = self._dispatch.places()
-        duty["begin"], duty["end"] = (begin, begin + file_bytes) if left_bytes else (0, 0)
+        is_shown = left_bytes and self._extending is None  # it writes no units, and so only waits
+        duty["begin"], duty["end"] = (begin, begin + file_bytes) if is_shown else (0, 0)
         duty["segment"] = address - (dispatched - begin)
 
     def _remove_dropped(self) -> None:
@@ -221,9 +236,31 @@ class Dispatcher:
                 continue
             try:
                 self._files.remove(slot, (names.name(topic_id), queue_id))
+                if self._extending is not None:
+                    self._extending.forget(slot)
+                remove_extension(self._paths.extensions, (names.name(topic_id), queue_id))
                 self._removed[slot] = dropped_at
             except (OSError, StoreError) as error:
                 self._log.error("files of a deleted topic stay", reason=str(error))
+
+    def _keep_extensions(self) -> None:
+        """Have units written, with bit maps if these are wanted."""
+        config, paths = self._config, self._paths
+        file_bytes = config.queue_extension_file_bytes
+        self._extending = self._dispatch.keep_extensions(
+            ExtensionFiles(paths.extensions, file_bytes, paths.consumequeue)
+        )
+        if config.filter_bit_maps_enable:
+            self._filters = SharedFilters(config, self._memory, paths, self._log)
+            self._extending.source = self._filters
+
+    def _look_at_extensions(self) -> None:
+        """Say once that units cannot be written: entries then hold what they hold without."""
+        problem = self._extending.problem if self._extending is not None else ""
+        if problem != self._extension_problem:
+            self._extension_problem = problem
+            if problem:
+                self._log.error("queues go on without extensions", reason=problem)
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
@@ -239,6 +276,9 @@ class Dispatcher:
     def _hand_over(self) -> None:
         """Give the thread what was written, and how far in time that goes."""
         unsynced, store_ms = self._files.take_dirty(), self._store_ms
+        if self._extending is not None:  # units first: an entry is not to lead to what is not there
+            units = self._extending.files.take_dirty()
+            unsynced = Unsynced(units.files + unsynced.files, units.directories + unsynced.directories)
         if unsynced.files or store_ms > self._memory.watermarks.queues_ms:
             self._work.put(lambda: self._sync_queues(unsynced, store_ms))
 

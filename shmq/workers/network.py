@@ -8,6 +8,7 @@ successor says hello with a new epoch, and takes no connection before the conduc
 """
 
 import random
+from functools import partial
 from typing import Final
 
 from shmq import logs
@@ -16,9 +17,11 @@ from shmq.broker.outcome import Peer
 from shmq.broker.replica import Replica, read_limits
 from shmq.config.settings import Config
 from shmq.fastpath.tables import FastTables
+from shmq.memory.words import load_word
 from shmq.ring import doorbell, waiting
-from shmq.shared import plan
+from shmq.shared import gates, plan
 from shmq.shared.broker_memory import BrokerMemory
+from shmq.store.bit_marks import ExtensionReader
 from shmq.store.key_query import KeyIndexReader
 from shmq.store.log import LogReader
 from shmq.store.read import QueueReader
@@ -80,10 +83,14 @@ class NetworkWorker:
         config, memory = self._config, self._memory
         paths, sizes = StorePaths.of(config), StoreSizes.of(config)
         log = LogReader(paths.commitlog, sizes.commit_log_file_bytes)
+        queues = QueueReader(paths.consumequeue, sizes, memory.queues, log, read_limits(config))
+        if sizes.extension_file_bytes:
+            generation = partial(load_word, memory.place("gates") + gates.FILTERS)
+            queues.extensions = ExtensionReader(paths.extensions, sizes.extension_file_bytes, generation)
         self._replica = Replica(
             config,
             memory.offsets,
-            QueueReader(paths.consumequeue, sizes, memory.queues, log, read_limits(config)),
+            queues,
             KeyIndexReader(paths.index, sizes.key_index, log),
             memory.watermarks,
             random.Random(),  # noqa: S311 - it spreads messages over queues

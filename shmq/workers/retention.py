@@ -74,7 +74,11 @@ class Retention:
         self._tell = tell
         self._log = log
         self._queues = Queues(
-            memory.queues, memory.topic_names, paths.consumequeue, config.consume_queue_file_bytes
+            memory.queues,
+            memory.topic_names,
+            paths.consumequeue,
+            config.consume_queue_file_bytes,
+            paths.extensions,
         )
         self._bell = memory.bell(plan.BELL_CONDUCTOR)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -271,6 +275,7 @@ class Retention:
                 store_word(min_address(table.address, slot), trim.min_offset)
             if trim.removable:
                 self._removable.append(trim.removable)
+        self._removable.extend(swept.extensions)
         for problem in swept.problems:
             self._complain(problem)
         if not self._unswept:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shmq.errors import StoreError
+from shmq.store.extension_trim import trim_extension
 from shmq.store.name_table import NameTable
 from shmq.store.position import NONE
 from shmq.store.queue_directory import queue_path
@@ -29,18 +30,26 @@ class Found(NamedTuple):
 
 
 class Queues(NamedTuple):
-    """The queues of a store, and where and how large their files are."""
+    """The queues of a store, where and how large their files are, and where their extensions are."""
 
     table: QueueTable
     topics: NameTable
     root: Path
     file_bytes: int
+    extensions: Path
 
 
 class Swept(NamedTuple):
-    """What trimming has left of some queues, by slot, and why others could not be looked at."""
+    """What trimming has left of some queues, by slot, and why others could not be looked at.
+
+    Attributes:
+        trims: what is left.
+        extensions: files of their extensions that are to go.
+        problems: why.
+    """
 
     trims: dict[int, QueueTrim]
+    extensions: tuple[tuple[Path, ...], ...]
     problems: tuple[str, ...]
 
 
@@ -84,16 +93,23 @@ def remove_log_file(directory: Path, start: int) -> None:
 def sweep(queues: Queues, slots: Iterable[int], position: int) -> Swept:
     """Find what is left of queues whose log begins at a position."""
     trims: dict[int, QueueTrim] = {}
+    extensions: list[tuple[Path, ...]] = []
     problems: list[str] = []
+    has_extensions = queues.extensions.exists()
     for slot in slots:
         _, max_offset = queue_bounds(queues.table.address, slot)  # before the files are looked at
         topic_id, queue_id = queues.table.topic_and_queue(slot)
         try:
-            folder = queue_path(queues.root, queues.topics.name(topic_id), queue_id)
-            trims[slot] = trim_queue(folder, queues.file_bytes, max_offset, position)
+            queue = queues.topics.name(topic_id), queue_id
+            folder = queue_path(queues.root, *queue)
+            trim = trims[slot] = trim_queue(folder, queues.file_bytes, max_offset, position)
+            if has_extensions:
+                above = queue_path(queues.extensions, *queue)
+                bounds = trim.min_offset, max_offset
+                extensions.append(trim_extension(above, folder, queues.file_bytes, *bounds))
         except (OSError, StoreError) as error:
             problems.append(str(error))
-    return Swept(trims, tuple(problems))
+    return Swept(trims, tuple(filter(None, extensions)), tuple(problems))
 
 
 def remove_queue_files(paths: Sequence[Path]) -> None:
