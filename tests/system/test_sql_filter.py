@@ -32,15 +32,28 @@ WANTED: Final = {number for number in range(100, COUNT) if number % 3 == 1}
 DEADLINE_S: Final = 60.0
 
 
+WITH_BIT_MAPS: Final = {
+    "queue_extension_enable": "true",
+    "filter_bit_maps_enable": "true",
+    "queue_extension_file_bytes": "64KiB",
+}
+
+
+@pytest.fixture(scope="module", params=[{}, WITH_BIT_MAPS], ids=["read", "bit-maps"])
+def extra(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings with which everything must be the same."""
+    return dict(request.param)
+
+
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sql")
+def directory(extra: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp(f"sql{len(extra)}")
 
 
 @pytest.fixture
-def broker(directory: Path) -> Iterator[ShmqBroker]:
+def broker(directory: Path, extra: dict[str, str]) -> Iterator[ShmqBroker]:
     """One store for both tests, which are of one broker and of what it left."""
-    started = ShmqBroker(directory, broker_name=f"sql-{directory.name}", settings=SETTINGS)
+    started = ShmqBroker(directory, broker_name=f"sql-{directory.name}", settings={**SETTINGS, **extra})
     yield started
     started.stop()
     started.discard()
