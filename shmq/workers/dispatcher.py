@@ -2,10 +2,11 @@
 
 Its process also holds the indexer (`indexer.py`), a thread that follows it and puts keys into the key index.
 
-Where queues have extensions (`store/extending.py`), Python writes these, and the kernel only waits. A round takes a bounded part of the log; while nothing is odd a kernel does one after another (`shared/follow.py`).
-What both wrote is synced by another thread of this process, which alone moves `queues_ms`: the store time up to which
-the checkpoint may vouch for the queues. Killed, a successor begins at `dispatched`; whatever lies there already is
-written again, the same bytes in the same place.
+A round takes a bounded part of the log; while nothing is odd a kernel does one after another (`shared/follow.py`). Where
+queues have extensions (`store/extending.py`), Python writes these, and the kernel only waits. What both wrote is synced
+by another thread of this process, which alone moves `queues_ms`: the store time up to which the checkpoint may vouch for
+the queues. Killed, a successor begins at `dispatched`; whatever lies there already is written again, the same bytes in
+the same place.
 """
 
 import os

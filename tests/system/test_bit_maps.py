@@ -53,12 +53,14 @@ def broker(tmp_path: Path) -> Iterator[ShmqBroker]:
     started.discard()
 
 
-def send(producer: Member, number: int) -> None:
+def send(producer: Member, number: int) -> int:
+    """Send a number; return its queue offset."""
     color = ("", "color\x01blue\x02", "color\x01red\x02")[number % 3]
     sent = producer.send(
         TOPIC, b"%d" % number, queue_id=number % QUEUES, properties=f"seq\x01{number}\x02{color}"
     )
     assert sent.code == ResponseCode.SUCCESS, sent.remark
+    return int(sent.fields["queueOffset"])
 
 
 class Sending:
@@ -143,8 +145,8 @@ def test_no_wanted_message_is_missing_while_expressions_change_and_processes_die
             assert sorted(got) == [number for number in range(sending.count) if is_wanted(number)]
 
 
-def entries(member: Member, group: str | None = None) -> ConsumeQueueBody:
-    fields = {"topic": TOPIC, "queueId": "0", "index": "0", "count": "100"}
+def entries(member: Member, index: int, group: str | None = None) -> ConsumeQueueBody:
+    fields = {"topic": TOPIC, "queueId": "0", "index": str(index), "count": "100"}
     if group is not None:
         fields["consumerGroup"] = group
     answer = member.call(Command(RequestCode.QUERY_CONSUME_QUEUE, fields=fields))
@@ -158,16 +160,14 @@ def test_an_administrator_sees_what_an_extension_says(broker: ShmqBroker) -> Non
 
         def is_mapped() -> bool:
             """A message that is dispatched before the expression is published has no bit map."""
-            send(member, 4)
-            listed = entries(member).entries or ()
-            return any(each.bit_map for each in listed)
+            index = send(member, 4)
+            eventually(lambda: entries(member, index).entries)
+            return any(each.bit_map for each in entries(member, index).entries or ())
 
         eventually(is_mapped, DEADLINE_S)
-        first = len(entries(member).entries or ())
-        for number in (4, 8, 12):
-            send(member, number)
-        eventually(lambda: len(entries(member).entries or ()) == first + 3, DEADLINE_S)
-        listed = list(entries(member, GROUP).entries or ())[first:]
+        first, *_ = [send(member, number) for number in (4, 8, 12)]
+        eventually(lambda: len(entries(member, first).entries or ()) == 3, DEADLINE_S)
+        listed = list(entries(member, first, GROUP).entries or ())
     assert [each.is_wanted for each in listed] == [True, False, False]
     assert all(each.tag_hash > EXTENSION_MAX and each.message is None for each in listed)
     assert all('"size":34' in (each.extension or "") for each in listed)
