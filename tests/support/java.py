@@ -29,7 +29,7 @@ _JVM_FLAGS: Final = (
     *(flag for package in _OPENED for flag in ("--add-opens", f"java.base/{package}=ALL-UNNAMED")),
 )
 _CLIENT_FLAGS: Final = ("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1")  # a short run: start fast
-_SERVER_FLAGS: Final = ("-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m")
+_SERVER_FLAGS: Final = ("-XX:TieredStopAtLevel=1", "-Xms256m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m")
 
 
 def driver_command(version: str, home: Path, *, serialize_type: str) -> list[str]:

@@ -22,6 +22,8 @@ public final class Driver {
         int exitCode;
         try {
             Options options = Options.parse(arguments);
+            // The library reads it when its classes are loaded. Of its 20 s a test would wait out many.
+            System.setProperty("rocketmq.client.rebalance.waitInterval", options.text("rebalance-ms", "2000"));
             exitCode = run(options, report) ? 0 : 1;
         } catch (Exception | LinkageError failure) {
             failure.printStackTrace();

@@ -87,8 +87,7 @@ final class PushConsuming {
     }
 
     private DefaultMQPushConsumer configured() {
-        // The library reads these two when its classes are loaded.
-        System.setProperty("rocketmq.client.rebalance.waitInterval", options.text("rebalance-ms", "20000"));
+        // The library reads it when its classes are loaded.
         System.setProperty("rocketmq.client.rebalance.lockInterval", options.text("lock-ms", "20000"));
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"), options.flag("trace"), null);
         consumer.setNamesrvAddr(options.text("namesrv"));
