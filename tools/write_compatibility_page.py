@@ -139,8 +139,13 @@ def _shown() -> Iterator[str]:
     for feature, row in sorted(shown.items()):
         yield f"| {feature} | {' | '.join(row.get(client, '-') for client in columns)} |"
     yield ""
-    yield "The C++ client is PyPI's `rocketmq` 0.4.4. A Java broker or name server as the client: it opens our store, we open"
-    yield "its own, or either registers with the other."
+    yield "A Java broker or name server as the client: it opens our store, we open its own, or either registers with the other."
+    yield ""
+    yield "The C++ client is PyPI's `rocketmq` 0.4.4, through the C interface of its library. That has no transactions, SQL92"
+    yield "expressions, request-reply, namespaces, message traces, queries, nor a choice of where a new group begins. It says"
+    yield "`batch=1` of a batch, which is not `true` to RocketMQ: its broker, and so shmq, stores each batch as one message. A"
+    yield "listener that refuses a message refuses all that the client had handed on together. When a connection breaks, the"
+    yield "client waits half a minute for the answers to its pulls before it asks again."
     yield ""
 
 

@@ -13,7 +13,7 @@ from shmq.wire.command import Command
 from shmq.wire.topic_bodies import SubscriptionGroupConfig
 from tests.support.body import PROPERTY, body_of, keys_of, property_of, tag_of
 from tests.support.drivers import Client, Consumer
-from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, shared_endpoint
+from tests.support.endpoints import JAVA, SHMQ, UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.java import CLIENT_MODULES, mqadmin
 from tests.support.ports import free_broker_port
 from tests.support.remote import Remote
@@ -30,10 +30,7 @@ HIDDEN_MS = 5000  # the client's least
 DEADLINE_S = 90.0
 REFUSED_EVERY = 200
 NEWEST = list(CLIENT_MODULES)[-1]  # 4.x does not pop
-OVERRIDES = {
-    "java": {"timerWheelEnable": "true"},
-    "shmq": {"restart_delay_ms_min": "10", "restart_delay_ms_max": "50", "restarts_max": "100"},
-}
+OVERRIDES = {JAVA: {"timerWheelEnable": "true"}, SHMQ: {}}
 
 
 @pytest.fixture(scope="module", params=UNDER_TEST)

@@ -22,12 +22,7 @@ DEADLINE_S = 60.0
 RECALL_EVERY = 9
 NEWEST = list(CLIENT_MODULES)[-1]
 OVERRIDES = {"recallMessageEnable": "true", "timerWheelEnable": "true"}
-OURS = {
-    "recall_message_enable": "true",
-    "restart_delay_ms_min": "10",
-    "restart_delay_ms_max": "50",
-    "restarts_max": "100",
-}
+OURS = {"recall_message_enable": "true"}
 
 
 def start(kind: str, directory: Path, **places: Path | str) -> Endpoint:

@@ -29,6 +29,7 @@ _PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
 _numbers: Final = itertools.count()
 
 Event = dict[str, Any]
+Mishap = Callable[[], None]
 
 
 @dataclass
@@ -127,11 +128,20 @@ class Client:
     directory: Path
     serialize_type: str = "JSON"
 
-    def produce(self, topic: str, *, run: str, count: int, mode: str, **options: object) -> Event:
-        """Send messages; return what the driver counted once all were answered."""
+    def produce(
+        self, topic: str, *, run: str, count: int, mode: str, amid: Mishap | None = None, **options: object
+    ) -> Event:
+        """Send messages; return what the driver counted once all were answered.
+
+        A mishap comes when the first of them are acknowledged.
+        """
         arguments = {"topic": topic, "run": run, "count": count, "mode": mode, "group": f"{topic}-producers"}
-        process = self._start("produce", arguments | options)
+        progress = {"progress": True} if amid is not None else {}
+        process = self._start("produce", arguments | progress | options)
         with process:
+            if amid is not None:
+                event_of(process, "progress", _PRODUCE_DEADLINE_S)
+                amid()
             result = event_of(process, "result", _PRODUCE_DEADLINE_S)
             if process.wait_exit(_STOP_DEADLINE_S) != 0:
                 raise process.failure("could not send everything")

@@ -24,6 +24,9 @@ UNDER_TEST: Final = tuple(os.environ.get("INTEROP_ENDPOINTS", SHMQ).split(","))
 COMMIT_LOG_FILE_BYTES: Final = 16 << 20
 CONSUME_QUEUE_FILE_BYTES: Final = 20 * 300
 
+# Tests kill processes one after the other: each is to be there again at once, and none of them is one too many.
+QUICK_RESTARTS: Final = {"restart_delay_ms_min": "10", "restart_delay_ms_max": "50", "restarts_max": "100"}
+
 
 def pairs_under_test(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Keep the pairs that judge an endpoint under test: two of RocketMQ's own judge the scenario alone."""
@@ -132,7 +135,7 @@ def start_shmq(
     broker_name: str | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> ShmqBroker:
-    """Start our broker with files of the same sizes."""
+    """Start our broker with files of the same sizes; what is killed of it is soon there again."""
     return ShmqBroker(
         directory,
         store_root=store_root,
@@ -141,6 +144,7 @@ def start_shmq(
         settings={
             "commit_log_file_bytes": COMMIT_LOG_FILE_BYTES,
             "consume_queue_file_bytes": CONSUME_QUEUE_FILE_BYTES,
+            **QUICK_RESTARTS,
             **(overrides or {}),
         },
     )

@@ -17,6 +17,11 @@ def kill_conductor(endpoint: Endpoint) -> None:
     _kill(endpoint, "conductor")
 
 
+def kill_dispatcher(endpoint: Endpoint) -> None:
+    """Kill the dispatcher: for a moment nothing new is found in queues and by keys."""
+    _kill(endpoint, "dispatcher")
+
+
 def _kill(endpoint: Endpoint, name: str) -> None:
     if isinstance(endpoint.broker, ShmqBroker):
         endpoint.broker.worker(name).kill()
