@@ -1,5 +1,6 @@
 """Java clients find messages by their keys and ids, and so does RocketMQ's own administration tool."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from tests.support.drivers import Client
 from tests.support.endpoints import Endpoint
 from tests.support.java import mqadmin
+from tests.support.mishaps import kill_dispatcher
 from tests.support.verdict import assert_all_sent
 from tests.support.waiting import eventually
 
@@ -20,9 +22,15 @@ LAST = f"k{COUNT - 1}"
 SECOND_MS = 1000
 
 
-def _send(client: Client, topic: str) -> None:
-    """Send messages that have two keys each, and wait until the last one can be found."""
-    sent = client.produce(topic, run="r", count=COUNT, mode="sync", binary=True, shared_key=SHARED)
+def _send(client: Client, topic: str, endpoint: Endpoint) -> None:
+    """Send messages that have two keys each, and wait until the last one can be found.
+
+    Who finds them for queues and by keys is killed meanwhile.
+    """
+    mishap = partial(kill_dispatcher, endpoint)
+    sent = client.produce(
+        topic, run="r", count=COUNT, mode="sync", binary=True, shared_key=SHARED, amid=mishap
+    )
     assert_all_sent(sent, COUNT)
     eventually(lambda: client.query(topic, key=LAST, binary=True))
 
@@ -37,8 +45,8 @@ def _numbers(found: list[dict[str, Any]], topic: str) -> list[int]:
 
 
 @pytest.mark.feature("Query by key")
-def test_each_key_finds_its_messages(java_client: Client, topic: str) -> None:
-    _send(java_client, topic)
+def test_each_key_finds_its_messages(java_client: Client, topic: str, endpoint: Endpoint) -> None:
+    _send(java_client, topic, endpoint)
 
     def numbers(key: str, **options: object) -> list[int]:
         return _numbers(java_client.query(topic, key=key, binary=True, **options), topic)
@@ -53,8 +61,8 @@ def test_each_key_finds_its_messages(java_client: Client, topic: str) -> None:
 
 
 @pytest.mark.feature("Query by key, within a time")
-def test_a_key_finds_messages_of_a_time(java_client: Client, topic: str) -> None:
-    _send(java_client, topic)
+def test_a_key_finds_messages_of_a_time(java_client: Client, topic: str, endpoint: Endpoint) -> None:
+    _send(java_client, topic, endpoint)
     key = f"{SHARED}-0"
     (first,) = java_client.query(topic, key="k0", binary=True)
     newest = java_client.query(topic, key=key, binary=True)
@@ -67,8 +75,10 @@ def test_a_key_finds_messages_of_a_time(java_client: Client, topic: str) -> None
 
 
 @pytest.mark.feature("Query by unique id and by offset id")
-def test_a_message_is_viewed_by_either_of_its_ids(java_client: Client, topic: str) -> None:
-    _send(java_client, topic)
+def test_a_message_is_viewed_by_either_of_its_ids(
+    java_client: Client, topic: str, endpoint: Endpoint
+) -> None:
+    _send(java_client, topic, endpoint)
     (found,) = java_client.query(topic, key="k42", binary=True)
     assert java_client.query(topic, id=found["unique_id"], binary=True) == [found]
     assert java_client.query(topic, id=found["offset_id"], binary=True) == [found]
@@ -82,7 +92,7 @@ def test_a_message_is_viewed_by_either_of_its_ids(java_client: Client, topic: st
 def test_the_administration_tool_finds_messages(
     newest_java: Client, endpoint: Endpoint, topic: str, tmp_path: Path
 ) -> None:
-    _send(newest_java, topic)
+    _send(newest_java, topic, endpoint)
 
     def printed(command: str, *arguments: str) -> str:
         return mqadmin(endpoint.namesrv_address, tmp_path / command, command, "-t", topic, *arguments)
@@ -104,7 +114,7 @@ def test_the_administration_tool_finds_messages(
 def test_the_administration_tool_dumps_a_queue(
     newest_java: Client, endpoint: Endpoint, topic: str, tmp_path: Path
 ) -> None:
-    _send(newest_java, topic)
+    _send(newest_java, topic, endpoint)
 
     def dumped(*arguments: str) -> list[str]:
         queue = ("-t", topic, "-q", "0", *arguments)

@@ -1,10 +1,16 @@
-"""Two Java consumers of a group share the queues; when one leaves, the other takes all of them at once."""
+"""Two Java consumers of a group share the queues; when one leaves, the other takes all of them at once.
 
+Meanwhile the conductor is killed, which is who knows of them.
+"""
+
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.support.drivers import Client, Consumer, wait_together
+from tests.support.drivers import Client, Consumer, Mishap, event_of, wait_together
+from tests.support.endpoints import Endpoint
+from tests.support.mishaps import kill_conductor
 from tests.support.verdict import (
     assert_all_sent,
     assert_bounds,
@@ -25,7 +31,7 @@ NOTIFIED_S = 15.0
 @pytest.mark.feature("Rebalance: join and leave")
 @pytest.mark.parametrize("orderly", [False, True], ids=["concurrent", "orderly"])
 def test_a_consumer_takes_over_from_one_that_leaves(
-    java_client: Client, warm_topic: str, *, orderly: bool
+    java_client: Client, warm_topic: str, endpoint: Endpoint, *, orderly: bool
 ) -> None:
     group = f"{warm_topic}-group"
     shards = QUEUES if orderly else 0
@@ -37,7 +43,8 @@ def test_a_consumer_takes_over_from_one_that_leaves(
             second.wait_assigned(QUEUES // 2)
             first.wait_assigned(QUEUES // 2, NOTIFIED_S)
             assert not set(first.assigned) & set(second.assigned)
-            _send(java_client, warm_topic, first=0, shards=shards)
+            mishap = partial(kill_conductor, endpoint)
+            _send(java_client, warm_topic, first=0, shards=shards, mishap=mishap)
             wait_together([first, second], set(), COUNT, DEADLINE_S)
             left = first.stop()
             second.wait_assigned(QUEUES, NOTIFIED_S)
@@ -55,7 +62,7 @@ def test_a_consumer_takes_over_from_one_that_leaves(
 
 @pytest.mark.feature("Rebalance: leave amid the stream")
 def test_nothing_is_missing_when_a_consumer_leaves_amid_the_stream(
-    java_client: Client, warm_topic: str
+    java_client: Client, warm_topic: str, endpoint: Endpoint
 ) -> None:
     first = _consumer(java_client, warm_topic)
     with first.process:
@@ -64,9 +71,12 @@ def test_nothing_is_missing_when_a_consumer_leaves_amid_the_stream(
         with second.process:
             second.wait_assigned(QUEUES // 2)
             first.wait_assigned(QUEUES // 2, NOTIFIED_S)
-            arguments = {"mode": "sync", "threads": 2, "binary": True, "group": f"{warm_topic}-producers"}
+            arguments = {"mode": "sync", "threads": 2, "binary": True, "progress": True}
+            arguments |= {"group": f"{warm_topic}-producers"}
             producer = java_client.start("produce", topic=warm_topic, run="r", count=2 * COUNT, **arguments)
             with producer:
+                event_of(producer, "progress", DEADLINE_S)
+                kill_conductor(endpoint)
                 first.wait_seen(COUNT // 10, DEADLINE_S)
                 left = first.stop()
                 second.wait_assigned(QUEUES, NOTIFIED_S)
@@ -84,9 +94,17 @@ def _consumer(client: Client, topic: str, **options: Any) -> Consumer:
     return client.consume(topic, group=f"{topic}-group", run="r", binary=True, **given)
 
 
-def _send(client: Client, topic: str, *, first: int, shards: int) -> None:
+def _send(client: Client, topic: str, *, first: int, shards: int, mishap: Mishap | None = None) -> None:
     """Send in order: a client may reorder what it sends asynchronously."""
     sent = client.produce(
-        topic, run="r", first=first, count=COUNT, mode="sync", threads=4, shards=shards, binary=True
+        topic,
+        run="r",
+        first=first,
+        count=COUNT,
+        mode="sync",
+        threads=4,
+        shards=shards,
+        binary=True,
+        amid=mishap,
     )
     assert_all_sent(sent, COUNT)

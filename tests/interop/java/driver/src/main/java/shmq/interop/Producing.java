@@ -189,7 +189,9 @@ final class Producing {
             } else {
                 producer.sendOneway(message);
             }
-            sent.incrementAndGet();
+            if (sent.incrementAndGet() % PROGRESS_EVERY == 0 && options.flag("progress")) {
+                report.event("progress", Map.of("sent", sent.get()));
+            }
         }
     }
 
