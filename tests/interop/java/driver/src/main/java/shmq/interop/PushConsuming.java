@@ -97,7 +97,9 @@ final class PushConsuming {
             consumer.setConsumeTimestamp(UtilAll.timeMillisToHumanString3(options.bigNumber("from-ms", 0)));
         }
         consumer.setPollNameServerInterval(1000);
-        consumer.setHeartbeatBrokerInterval(options.number("heartbeat-ms", 30_000));
+        // A subscription that client 5 renews while a heartbeat is under way goes with the next, and until then no pull is
+        // answered: not half a minute.
+        consumer.setHeartbeatBrokerInterval(options.number("heartbeat-ms", 5000));
         consumer.setConsumeThreadMin(THREADS);
         consumer.setConsumeThreadMax(THREADS);
         consumer.setConsumeMessageBatchMaxSize(options.number("batch", 1));
