@@ -69,8 +69,8 @@ def test_consumers_that_run_begin_anew_where_the_tool_says(
 ) -> None:
     """The conductor dies when it has answered the tool, a network worker when all have begun anew.
 
-    Not sooner: a client takes ten seconds to begin anew, and says then where to in one word that it does not repeat. If
-    that is lost, it goes on where it has last said before, with any broker.
+    Not sooner: a client may take ten seconds to begin anew, and says then where it does once and one way: a word that a
+    dying worker takes along is not said again, to whatever broker.
     """
     newest_java.produce(TOPIC, run="warm", count=1, mode="sync")
     _send(newest_java, first=0)
