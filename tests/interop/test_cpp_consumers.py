@@ -141,8 +141,6 @@ def test_what_is_refused_too_often_lies_among_the_dead_letters_and_can_be_read(
 
 @pytest.mark.feature("Rebalance: consumer killed -9")
 @pytest.mark.feature("Consumer and producer connections")
-@pytest.mark.client("C++ 2.x")
-@pytest.mark.client("mqadmin 5.3.3")
 def test_the_queues_of_one_who_was_killed_go_to_the_other(
     cpp_client: Client, warm_topic: str, endpoint: Endpoint, tmp_path: Path
 ) -> None:

@@ -62,7 +62,6 @@ def running() -> Iterator[ExitStack]:
 @pytest.mark.feature("Backlog skipped while running (skipAccumulatedMessage)")
 @pytest.mark.client("Java 4.9.8")
 @pytest.mark.client("Java 5.5.0")
-@pytest.mark.client("C++ 2.x")
 @pytest.mark.client("mqadmin 5.3.3")
 def test_consumers_that_run_begin_anew_where_the_tool_says(
     newest_java: Client, endpoint: Endpoint, running: ExitStack, tmp_path: Path, *, is_by_broker: bool
