@@ -10,7 +10,9 @@ is believed only
   - while the word is what this reader was told of: otherwise the dispatcher may have judged by an expression that has
     since taken this one's place.
 
-Nothing is written here. Files are mapped when first needed, and only where they have their full size.
+Nothing is written here. Files are mapped when first needed, and only where they have their full size. The extension of a
+topic that was deleted and made again begins anew, under the same names: so a mapping is used only while its file still
+has its name. Who has seen an entry finds the file in which its unit is.
 """
 
 import mmap
@@ -18,7 +20,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -67,6 +69,14 @@ class MarkedFilter:
         return self.wanted.matches
 
 
+class _Mapped(NamedTuple):
+    """A mapped file: where, and which one it is."""
+
+    address: int
+    mapping: mmap.mmap
+    file: tuple[int, int]
+
+
 class ExtensionReader:
     """Read-only mappings of extension files, for one thread."""
 
@@ -81,7 +91,7 @@ class ExtensionReader:
         self.generation = generation
         self._root = root
         self._file_bytes = file_bytes
-        self._mapped: dict[tuple[int, int], tuple[int, mmap.mmap]] = {}
+        self._mapped: dict[tuple[int, int], _Mapped] = {}
 
     def mark(
         self, wanted: MarkedFilter, slot: int, queue: tuple[bytes, int], entries: int, part: range, marks: int
@@ -123,20 +133,31 @@ class ExtensionReader:
     def forget(self, slot: int = NONE) -> None:
         """Let go of the files of a queue, or of all."""
         for key in [key for key in self._mapped if slot in (NONE, key[0])]:
-            self._mapped.pop(key)[1].close()
+            self._mapped.pop(key).mapping.close()
 
     def _address(self, slot: int, queue: tuple[bytes, int], start: int) -> int:
         """Where the file that begins at an offset is mapped; NONE where it cannot be."""
-        found = self._mapped.get((slot, start))
-        if found is not None:
-            return found[0]
         path = queue_path(self._root, *queue) / file_name(start)
+        key = slot, start
+        try:
+            named = os.stat(path)  # noqa: PTH116 - asked each time: a path costs less
+        except OSError:
+            return NONE
+        known = self._mapped.get(key)
+        if known is not None:
+            if known.file == (named.st_dev, named.st_ino):
+                return known.address
+            self._mapped.pop(key).mapping.close()
+        return self._map(key, path)
+
+    def _map(self, key: tuple[int, int], path: Path) -> int:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return NONE
         try:
-            if os.fstat(descriptor).st_size != self._file_bytes:
+            opened = os.fstat(descriptor)
+            if opened.st_size != self._file_bytes:
                 return NONE
             mapping = mmap.mmap(descriptor, self._file_bytes, prot=mmap.PROT_READ)
         except OSError:
@@ -144,7 +165,7 @@ class ExtensionReader:
         finally:
             os.close(descriptor)
         if len(self._mapped) >= MAPPINGS_MAX:
-            self._mapped.pop(next(iter(self._mapped)))[1].close()
+            self._mapped.pop(next(iter(self._mapped))).mapping.close()
         address = address_of(np.frombuffer(mapping, dtype=np.uint8))
-        self._mapped[slot, start] = address, mapping
+        self._mapped[key] = _Mapped(address, mapping, (opened.st_dev, opened.st_ino))
         return address

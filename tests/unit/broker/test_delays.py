@@ -212,3 +212,15 @@ def test_a_document_that_is_none_of_delays_is_the_stores_fault(tmp_path, documen
 def test_runtime_information_says_how_far_each_level_is(broker):
     wait(broker, b"0")
     assert broker.state.delays.describe()["scheduleMessageOffset_1"] == "0,1"
+
+
+def test_where_the_entry_is_an_address_the_message_tells_when_it_is_due(broker):
+    """Its queue has an extension."""
+    wait(broker, b"Hello")
+    path = broker.store.consumequeue / SCHEDULE.decode() / "0" / f"{0:020d}"
+    content = bytearray(path.read_bytes())
+    content[12:20] = (-(1 << 63)).to_bytes(8, "big", signed=True)
+    with path.open("r+b") as file:
+        file.write(content)
+    assert due(broker, NOW_MS + 999) == []
+    assert bodies(due(broker, NOW_MS + 1000)) == [[b"Hello"]]

@@ -1,7 +1,10 @@
 """Queries of bounds, of offsets by time, of a message by position, of messages by key."""
 
+from base64 import b64encode
+
 import pytest
 
+from shmq.broker.bloom import BloomFilter, bloom_of
 from shmq.broker.querying import (
     ENTRIES_MAX,
     handle_consume_queue,
@@ -12,7 +15,13 @@ from shmq.broker.querying import (
     handle_search_offset,
     handle_view_message,
 )
+from shmq.broker.sql.compiling import compile_sql
+from shmq.broker.updates import FilterUpdate
 from shmq.errors import RequestError
+from shmq.store.bit_marks import ExtensionReader
+from shmq.store.extending import Expression
+from shmq.store.extension_files import ExtensionFiles
+from shmq.store.position import NONE
 from shmq.wire.codes import RequestCode, ResponseCode
 from shmq.wire.command import encode_head
 from shmq.wire.frame import FRAME_BYTES_MAX
@@ -320,3 +329,55 @@ def test_a_dump_is_fastjson_as_java_writes_it(broker):
         b'{"maxQueueIndex":4,"minQueueIndex":0,"queueData":[{"eval":false,"physicOffset":0,"physicSize":%d,'
         b'"tagsCode":0}]}' % size
     )
+
+
+def test_a_dump_tells_what_an_extension_says(broker, tmp_path):
+    files = ExtensionFiles(tmp_path / "ext", 4096, broker.store.consumequeue)
+    broker.store.dispatch.keep_extensions(files).source = Everything()
+    broker.replica.reader.extensions = ExtensionReader(tmp_path / "ext", 4096, int)
+    broker.append("T", 1, store_ms=5000, body=b"x", properties=b"TAGS\x01TagA\x02")
+    bits = bloom_of(broker.replica.config).bits_of("G", "T")
+    _, body = dump(broker, index=4)
+    (entry,) = body.entries
+    assert (entry.tag_hash, entry.message, entry.is_wanted) == (2598919, None, False)
+    assert entry.extension == (
+        f'{{"filterBitMap":"{base64_of(bits)}","msgStoreTime":5000,"size":34,"tagsCode":2598919}}'
+    )
+    lines = entry.bit_map.split("\n")
+    assert [len(line) for line in lines] == [48, 64, 0]
+    assert {111 - at for at, bit in enumerate("".join(lines)) if bit == "1"} == set(bits.positions)
+    for expression, kind, live_from, is_wanted in (
+        ("TagA", "TAG", NONE, True),
+        ("TagB", "TAG", NONE, False),
+        ("a = 1", "SQL92", NONE, True),
+        ("a = 1", "SQL92", 0, True),
+    ):
+        broker.subscribe(
+            "G", SubscriptionData.from_tags("T", expression, 1) if kind == "TAG" else sql(expression)
+        )
+        broker.replica.apply(FilterUpdate("T", "G", "a = 1", 1, live_from, 1))
+        _, body = dump(broker, index=4, consumerGroup="G")
+        assert body.entries[0].is_wanted is is_wanted
+    broker.subscribe("H", sql("a = 1"))
+    broker.replica.apply(FilterUpdate("T", "H", "a = 1", 1, 0, 1))
+    _, body = dump(broker, index=4, consumerGroup="H")
+    assert body.entries[0].is_wanted is False
+
+
+def sql(expression):
+    return SubscriptionData("T", expression, version=1, expression_type="SQL92")
+
+
+class Everything:
+    """One expression, of the group G, that matches every message."""
+
+    bit_map_bytes = 14
+
+    def expressions(self, topic):
+        bits = BloomFilter.of(20, 32).bits_of("G", topic.decode())
+        return [Expression(compile_sql("TAGS IS NOT NULL"), bits.positions)]
+
+
+def base64_of(bits):
+    mask = sum(1 << at for at in set(bits.positions))
+    return b64encode(mask.to_bytes(14, "little")).decode()

@@ -3,16 +3,23 @@ import struct
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
+from shmq.broker.bloom import bloom_of
+from shmq.broker.filter_table import FilterTable
 from shmq.errors import StoreError
 from shmq.memory.words import load_word, store_word
 from shmq.ring import doorbell
 from shmq.shared import commit, follow, gates, plan, roster
 from shmq.shared.local_sessions import ATTACHED
 from shmq.store.dispatch import SCHEDULE_TOPIC
+from shmq.store.extension_files import read_unit
+from shmq.store.queue_extension import BASE
 from shmq.store.segment import file_name
 from shmq.store.watermarks import APPENDED, DISPATCHED, TRIMMED
+from shmq.wire.heartbeat_bodies import SubscriptionData
 from shmq.workers.dispatcher import Dispatcher
+from shmq.workers.shared_filters import FilterPublisher
 from tests.support.resting import FOR_LONG_NS, resting
 from tests.support.waiting import eventually
 from tests.support.writer_ground import QUEUES, WriterGround, message
@@ -330,3 +337,75 @@ def test_a_successor_removes_what_its_predecessor_did_not_come_to(ground):
     ground.dispatcher = ground.started()
     ground.dispatcher.do_work(0)
     assert not (ground.paths.consumequeue / "A").exists()
+
+
+@pytest.fixture
+def extended(tmp_path):
+    made = Ground(tmp_path, queue_extension_enable=True, filter_bit_maps_enable=True)
+    yield made
+    made.dispatcher.close()
+
+
+def units(ground, queue):
+    folder = ground.paths.extensions / os.fsdecode(queue[0]) / str(queue[1])
+    file_bytes = ground.config.queue_extension_file_bytes
+    return [read_unit(folder, file_bytes, tag) for tag in ground.tag_hashes(queue)]
+
+
+def test_with_extensions_it_rests_until_there_is_something_to_dispatch(extended):
+    """Python writes units: its kernel must not go on by itself."""
+    extended.append(QUEUES[0])
+    extended.dispatcher.rest(FOR_LONG_NS)
+    assert extended.marks.dispatched == 0
+    assert extended.dispatcher.do_work(0) == 1
+    assert [unit.store_ms for unit in units(extended, QUEUES[0])] == [NOW_MS]
+
+
+def test_bit_maps_are_made_of_the_published_expressions(extended):
+    publisher = FilterPublisher(extended.config, extended.memory, extended.paths, None)
+    table = FilterTable(extended.config, [])
+    publisher.begin(table)
+    said = SubscriptionData("A", "TAGS IS NULL", version=1, expression_type="SQL92")
+    table.hear("g", (said,), NOW_MS)
+    extended.append(QUEUES[0])
+    extended.dispatcher.do_work(0)
+    publisher.publish(table, lambda _: False)
+    extended.append(QUEUES[0])
+    extended.dispatcher.do_work(0)
+    first, second = units(extended, QUEUES[0])
+    assert first.bit_map == b""
+    assert bloom_of(extended.config).bits_of("g", "A").may_match(second.bit_map)
+    assert any(second.bit_map)
+
+
+def test_units_are_synced_before_the_entries_that_lead_to_them(extended, monkeypatch):
+    synced = []
+    monkeypatch.setattr("shmq.workers.dispatcher.sync_files", synced.append)
+    extended.append(QUEUES[0], QUEUES[1])
+    extended.dispatcher.do_work(0)
+    extended.dispatcher.do_work(1 << 60)
+    eventually(lambda: len(synced) > 0)
+    roots = [path.relative_to(extended.paths.root).parts[0] for path in synced[0].files]
+    assert roots == ["consumequeue_ext"] * 2 + ["consumequeue"] * 2
+
+
+def test_extensions_of_queues_that_were_given_up_are_removed_and_begin_anew(extended):
+    extended.append(*QUEUES, *QUEUES)
+    clean_up(extended)
+    table, slot = extended.memory.queues, extended.slot(QUEUES[0])
+    table.min[slot] = table.dropped[slot] = table.max[slot]
+    clean_up(extended)
+    assert [path.name for path in (extended.paths.extensions / "A").iterdir()] == ["1"]
+    extended.append(QUEUES[0])
+    clean_up(extended)
+    assert extended.tag_hashes(QUEUES[0])[-1] == BASE
+
+
+def test_units_that_cannot_be_written_are_told_of_once(extended):
+    extended.paths.extensions.write_text("in the way")
+    with capture_logs() as logged:
+        for _ in range(3):
+            extended.append(QUEUES[0])
+            extended.dispatcher.do_work(0)
+    assert [line["event"] for line in logged] == ["queues go on without extensions"]
+    assert extended.tag_hashes(QUEUES[0]) == [0, 0, 0]
