@@ -53,8 +53,8 @@ class FilterSettings:
     queue_extension_enable: bool = setting(
         False,
         "Keep more of each message beside its queue entry, in files under `consumequeue_ext`: its store time, and its bit map "
-        "where these are made. The dispatcher then takes several times as long for a message, and consumers that "
-        "subscribe by tags get messages of all tags, which their clients drop.",
+        "where these are made. The dispatcher then works in Python, so a message takes it some twenty times as long, and "
+        "consumers that subscribe by tags get messages of all tags, which their clients drop.",
         java="enableConsumeQueueExt",
     )
     queue_extension_file_bytes: int = setting(

@@ -24,6 +24,7 @@ from shmq.memory.words import load_word, store_word
 from shmq.store import record
 from shmq.store.dispatch_walk import (
     AHEAD,
+    AHEAD_EXTENDED,
     DONE,
     END_OF_FILE,
     FOUND,
@@ -176,6 +177,8 @@ class Dispatch:
 
     def keep_extensions(self, files: ExtensionFiles) -> Extending:
         """Have each record that gets an entry get a unit of an extension too."""
+        self._found = np.zeros(AHEAD_EXTENDED * FOUND_LAYOUT.itemsize // 8, dtype=np.int64)
+        self._fixed = self._fixed._replace(found=address_of(self._found))
         found = self._found.view(FOUND_LAYOUT)
         self.extending = Extending(found, self._queues, self._topics, self._log, files)
         return self.extending

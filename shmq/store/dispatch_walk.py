@@ -55,6 +55,8 @@ NOTE_WORDS: Final = 15
 
 AHEAD: Final = 16
 """So many records are read before their entries are written."""
+AHEAD_EXTENDED: Final = 512
+"""And so many where Python does its part in between: it is faster with many at once."""
 _LOG_AHEAD_BYTES: Final = 2048
 _LOG_AHEAD_LINES: Final = 4
 """So far ahead, and so much for each record, the log is fetched: by itself the processor stops at the end of a page."""
@@ -142,7 +144,7 @@ def walk(places: Places, address: int, position: int, readable_bytes: int, budge
     records = 0
     last = 0
     while status == DONE and at < readable_bytes and at < budget_bytes:
-        count, status = _read_ahead(places, address + at, readable_bytes - at, budget_bytes - at)
+        count, status = _read_ahead(places, address + at, readable_bytes - at, budget_bytes - at, AHEAD)
         entered, entered_bytes, last_bytes = _enter_all(places, position + at, count)
         if entered < count:
             status = NEEDS_WINDOW
@@ -156,14 +158,14 @@ def walk(places: Places, address: int, position: int, readable_bytes: int, budge
 
 @entry
 def read_ahead(places: Places, address: int, readable_bytes: int, budget_bytes: int) -> int:
-    """The first half of `walk`, for AHEAD records at most: find out about them, and note how many they are.
+    """The first half of `walk`, for AHEAD_EXTENDED records at most: find out about them, and note how many they are.
 
     What is then in `found` may be changed before `enter_found` makes entries of it.
 
     Returns:
         As `walk`, but NEEDS_WINDOW: why there are no more.
     """
-    count, status = _read_ahead(places, address, readable_bytes, budget_bytes)
+    count, status = _read_ahead(places, address, readable_bytes, budget_bytes, AHEAD_EXTENDED)
     store_native_i64(places.note + FOUND, count)
     return status
 
@@ -210,11 +212,13 @@ def _note_reached(note: int, position: int, records: int, last: int) -> None:
 
 
 @kernel
-def _read_ahead(places: Places, address: int, readable_bytes: int, budget_bytes: int) -> tuple[int, int]:
+def _read_ahead(
+    places: Places, address: int, readable_bytes: int, budget_bytes: int, count_max: int
+) -> tuple[int, int]:
     """Find out about some records; how many, and why there are no more."""
     at = 0
     count = 0
-    while count < AHEAD and at < readable_bytes and at < budget_bytes:
+    while count < count_max and at < readable_bytes and at < budget_bytes:
         message = address + at
         for line in range(_LOG_AHEAD_LINES):
             prefetch(message + _LOG_AHEAD_BYTES + LINE_BYTES * line)

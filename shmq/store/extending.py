@@ -140,14 +140,19 @@ class Extending:
     def _rows(self, count: int, address: int, position: int) -> dict[int, list[_Row]]:
         """What is to get an entry, by slot; the rule is that of `dispatch_walk`."""
         rows: dict[int, list[_Row]] = {}
+        ends: dict[int, tuple[int, int]] = {}
         at = 0
         for number, (size, slot, offset, tag_code, _) in enumerate(self._found[:count].tolist()):
-            is_new = slot >= 0 and position + at + size > self._queues.end_position[slot]
-            if is_new and offset >= self._queues.max[slot]:
-                store_ms = record.store_timestamp(address + at)
-                rows.setdefault(slot, []).append(_Row(number, position + at, size, tag_code, store_ms))
+            if slot >= 0:
+                if slot not in ends:
+                    ends[slot] = int(self._queues.end_position[slot]), int(self._queues.max[slot])
+                    rows[slot] = []
+                end_position, max_offset = ends[slot]
+                if position + at + size > end_position and offset >= max_offset:
+                    store_ms = record.store_timestamp(address + at)
+                    rows[slot].append(_Row(number, position + at, size, tag_code, store_ms))
             at += size
-        return rows
+        return {slot: of_slot for slot, of_slot in rows.items() if of_slot}
 
     def _bit_maps(self, topic: bytes, rows: Sequence[_Row]) -> list[bytes]:
         """The bit map of each record, empty where the topic has no expression."""
