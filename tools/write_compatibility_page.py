@@ -105,7 +105,7 @@ DIFFERENCES: Final = """\
 
 | what | what happens instead |
 | --- | --- |
-| bit maps for SQL92 filters (`enableConsumeQueueExt`, `enableCalcFilterBitMap`) | kept in files of RocketMQ's layout, and used when pulls are answered by an expression of a heartbeat. After a start of the broker or its conductor, messages stored before are asked themselves, whatever their bit maps say. With extensions a subscription by tags gets messages of all tags, which its client drops |
+| bit maps for SQL92 filters (`enableConsumeQueueExt`, `enableCalcFilterBitMap`) | kept in files of RocketMQ's layout, and used when pulls are answered by an expression of a heartbeat. After a start of the broker or its conductor, messages stored before are asked themselves, whatever their bit maps say |
 | filters of colocated consumers | by tags only |
 | flow control of a slot of the timer wheel (`timerCongestNumEachSlot`, without a limit by default) | no send is refused for it |
 | PEEK_MESSAGE and POP_ROLLBACK | REQUEST_CODE_NOT_SUPPORTED |

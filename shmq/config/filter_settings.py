@@ -54,7 +54,7 @@ class FilterSettings:
         False,
         "Keep more of each message beside its queue entry, in files under `consumequeue_ext`: its store time, and its bit map "
         "where these are made. The dispatcher then works in Python, so a message takes it some twenty times as long, and "
-        "consumers that subscribe by tags get messages of all tags, which their clients drop.",
+        "pulls that filter by tags are answered in Python too.",
         java="enableConsumeQueueExt",
     )
     queue_extension_file_bytes: int = setting(

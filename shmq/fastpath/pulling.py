@@ -47,7 +47,7 @@ from shmq.fastpath.request import (
     int32_of,
     int64_of,
 )
-from shmq.fastpath.tags import UNREADABLE, is_same_filter, parse_tags
+from shmq.fastpath.tags import ALL, UNREADABLE, is_same_filter, parse_tags
 from shmq.jit import kernel, kernel_apart
 from shmq.memory.atomics import store_release
 from shmq.memory.endian import load_native_i32, load_native_i64, load_u8, store_native_i64, store_u8
@@ -218,6 +218,8 @@ def _understand(at_desk: int, request: int) -> tuple[bool, Pull]:
     wait_ms = load_native_i64(found + reading.WAIT_MS)
     if wait_ms == NONE:
         wait_ms = given.suspend_ms
+    if tag_count != ALL and load_native_i64(found + reading.HAS_EXTENSIONS) != 0:
+        is_plain = False
     return is_plain and tag_count != UNREADABLE, Pull(
         slot,
         given.queue_offset,

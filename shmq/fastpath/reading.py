@@ -15,6 +15,7 @@
         80     8  tags                 room for the filter of the pull at hand
         88     8  is_readable          1 where the broker may be read
         96     8  wait_ms              how long a pull waits; NONE where its client says
+       104     8  has_extensions       1 where hashes of tags are in extensions of queues, which Python reads
        128     8  status               how the last read ended (`store/read.ReadStatus`)
        136     8  next_offset          where to read on
        144     8  min_offset           of the queue
@@ -62,6 +63,7 @@ LAYOUT: Final = layout(
     tags=(80, "<i8"),
     is_readable=(88, "<i8"),
     wait_ms=(96, "<i8"),
+    has_extensions=(104, "<i8"),
     status=(128, "<i8"),
     next_offset=(136, "<i8"),
     min_offset=(144, "<i8"),
@@ -83,6 +85,7 @@ NOTE: Final = offset_of(LAYOUT, "note")
 TAGS: Final = offset_of(LAYOUT, "tags")
 IS_READABLE: Final = offset_of(LAYOUT, "is_readable")
 WAIT_MS: Final = offset_of(LAYOUT, "wait_ms")
+HAS_EXTENSIONS: Final = offset_of(LAYOUT, "has_extensions")
 STATUS: Final = offset_of(LAYOUT, "status")
 NEXT_OFFSET: Final = offset_of(LAYOUT, "next_offset")
 MIN_OFFSET: Final = offset_of(LAYOUT, "min_offset")
@@ -116,6 +119,7 @@ class Reading:
         self._words[TAGS // 8] = address_of(self._tags)
         self._words[IS_READABLE // 8] = config.broker_permission & PERM_READ != 0
         self._words[WAIT_MS // 8] = NONE if config.long_polling_enable else config.short_polling_ms
+        self._words[HAS_EXTENSIONS // 8] = reader.extensions is not None
         store_native_i64(at_desk + desk.LOG_FILES, reader.log.mappings.address)
         store_native_i64(at_desk + desk.QUEUE_FILES, reader.mappings.address)
         store_native_i64(at_desk + desk.READING, address_of(self._words))

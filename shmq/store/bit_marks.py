@@ -1,4 +1,4 @@
-"""Bit maps for who reads a queue: messages that no bit map lets through are passed over unread.
+"""Extensions for who reads a queue: messages that no bit map lets through, or whose tag differs, are passed over unread.
 
 A bit map says which expressions its message matches, but only of expressions that the dispatcher knew when it made it.
 So a reader must be as well informed as the dispatcher was: the conductor counts the changes of its table of expressions
@@ -28,7 +28,7 @@ from shmq.jit import Words
 from shmq.memory.block import address_of
 from shmq.memory.endian import load_i64
 from shmq.store.extension_files import read_unit
-from shmq.store.extension_scan import Marked, mark_unwanted
+from shmq.store.extension_scan import Marked, Tagged, mark_tagged, mark_unwanted
 from shmq.store.position import NONE
 from shmq.store.property_match import PropertyFilter
 from shmq.store.queue_directory import queue_path
@@ -121,9 +121,17 @@ class ExtensionReader:
         )
         begin = part.start
         while (begin := mark_unwanted(asked, begin)) < part.stop:
-            offset = load_i64(entries + SIZE * begin + TAG_HASH) - BASE
-            start = offset // self._file_bytes * self._file_bytes
-            address = self._address(slot, queue, start)
+            start, address = self._file_of(slot, queue, entries + SIZE * begin)
+            asked = asked._replace(file=address, file_start=start, file_end=start + self._file_bytes)
+
+    def mark_tagged(
+        self, tags: Words, slot: int, queue: tuple[bytes, int], entries: int, part: range, marks: int
+    ) -> None:
+        """As `mark`, by hashes of tags, in order; what is not unwanted is wanted."""
+        asked = Tagged(entries, part.stop, NONE, 0, 0, marks, address_of(tags), len(tags))
+        begin = part.start
+        while (begin := mark_tagged(asked, begin)) < part.stop:
+            start, address = self._file_of(slot, queue, entries + SIZE * begin)
             asked = asked._replace(file=address, file_start=start, file_end=start + self._file_bytes)
 
     def unit(self, queue: tuple[bytes, int], address: int) -> Unit | None:
@@ -134,6 +142,12 @@ class ExtensionReader:
         """Let go of the files of a queue, or of all."""
         for key in [key for key in self._mapped if slot in (NONE, key[0])]:
             self._mapped.pop(key).mapping.close()
+
+    def _file_of(self, slot: int, queue: tuple[bytes, int], entry: int) -> tuple[int, int]:
+        """Where the file begins in which the unit of an entry is, and where that is mapped."""
+        offset = load_i64(entry + TAG_HASH) - BASE
+        start = offset // self._file_bytes * self._file_bytes
+        return start, self._address(slot, queue, start)
 
     def _address(self, slot: int, queue: tuple[bytes, int], start: int) -> int:
         """Where the file that begins at an offset is mapped; NONE where it cannot be."""

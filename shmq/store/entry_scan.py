@@ -164,17 +164,22 @@ def _is_gone(asked: Scan, position: int, size: int) -> bool:
 def _matches(asked: Scan, entry: int) -> bool:
     """Whether the low 32 bits of the entry's tag hash are among those asked for, or are no hash.
 
-    The hash of an extended entry is in a file that we do not read: its client compares the tags.
+    The hash of an extended entry is in its unit: what that says is among what was picked, or its client compares tags.
     """
     if asked.tags == NONE or load_i64(entry + TAG_HASH) <= EXTENSION_MAX:
         return True
-    wanted = load_i32(entry + TAG_HASH + 4)
+    return is_among(asked.tags, asked.tag_count, load_i32(entry + TAG_HASH + 4))
+
+
+@kernel
+def is_among(tags: int, count: int, wanted: int) -> bool:
+    """Whether a hash is among so many, which rise."""
     low = 0
-    high = asked.tag_count
+    high = count
     while low < high:
         middle = (low + high) // 2
-        if load_native_i64(asked.tags + 8 * middle) < wanted:
+        if load_native_i64(tags + 8 * middle) < wanted:
             low = middle + 1
         else:
             high = middle
-    return low < asked.tag_count and load_native_i64(asked.tags + 8 * low) == wanted
+    return low < count and load_native_i64(tags + 8 * low) == wanted

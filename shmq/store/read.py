@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -45,6 +45,8 @@ from shmq.store.queue_files import default_windows_max
 from shmq.store.queue_table import QueueTable, queue_bounds
 from shmq.store.segment import file_name
 from shmq.store.store_files import StoreSizes
+
+_Picking: TypeAlias = Callable[[int, range], set[int]]
 
 
 class ReadStatus(IntEnum):
@@ -178,10 +180,10 @@ class QueueReader:
             gone_count=0,
             picked=0,
         )
-        if wanted is None or isinstance(wanted, frozenset):
+        picking = self._picking(wanted, slot, queue)
+        if picking is None:
             return self._gather(scanned, min_offset, max_offset, [])
-        marker = self._marker(wanted, slot, queue)
-        return self._read_picked(scanned, wanted, marker, (min_offset, max_offset))
+        return self._read_picked(scanned, picking, (min_offset, max_offset))
 
     def entries_at(self, slot: int, queue: tuple[bytes, int], offset: int) -> int:
         """Where the entry of a queue offset is mapped, or NONE; for use before the next call."""
@@ -221,29 +223,36 @@ class QueueReader:
             self.extensions.forget()
         self.log.close()
 
-    def _marker(
-        self, wanted: PropertyFilter, slot: int, queue: tuple[bytes, int]
-    ) -> Callable[[Scan, range], None] | None:
-        """What marks the entries of a part by their bit maps; None where no bit map is to be believed.
+    def _picking(
+        self, wanted: frozenset[int] | PropertyFilter | None, slot: int, queue: tuple[bytes, int]
+    ) -> _Picking | None:
+        """What picks the entries of a part, and names starts of log files that are gone; None where the scan can alone.
 
         The queue's end was read before: whoever made a bit map before that end had seen no later generation.
         """
-        extensions = self.extensions
-        if extensions is None or not isinstance(wanted, MarkedFilter) or not wanted.names:
+        extensions, picker = self.extensions, self._picker
+        if wanted is None or (isinstance(wanted, frozenset) and extensions is None):
             return None
-        if extensions.generation() != wanted.generation:
-            return None
-        return lambda asked, part: extensions.mark(
-            wanted, slot, queue, asked.entries, part, self._picker.address
-        )
+        if isinstance(wanted, frozenset):
+            tags = _sorted_tags(wanted)
 
-    def _read_picked(
-        self,
-        asked: Scan,
-        wanted: PropertyFilter,
-        marker: Callable[[Scan, range], None] | None,
-        bounds: tuple[int, int],
-    ) -> ReadResult:
+            def pick_tagged(entries: int, part: range) -> set[int]:
+                assert extensions is not None
+                extensions.mark_tagged(tags, slot, queue, entries, part, picker.address)
+                return set()
+
+            return pick_tagged
+        marked = wanted if isinstance(wanted, MarkedFilter) and wanted.names else None
+        if extensions is None or marked is None or extensions.generation() != marked.generation:
+            return lambda entries, part: picker.pick(wanted, entries, part, self.log)
+
+        def pick_marked(entries: int, part: range) -> set[int]:
+            extensions.mark(marked, slot, queue, entries, part, picker.address)
+            return picker.pick(marked, entries, part, self.log, is_marked=True)
+
+        return pick_marked
+
+    def _read_picked(self, asked: Scan, picking: _Picking, bounds: tuple[int, int]) -> ReadResult:
         """Have the filter look at more and more entries, until the answer is full or it may look at no more."""
         looked_at = entries_looked_at(self.limits.filter_bytes, asked.count_max)
         entry_max = min(asked.entry_count, looked_at, ENTRIES_MAX)
@@ -252,9 +261,7 @@ class QueueReader:
         end, step = 0, max(enough, 1)
         while True:
             part = range(end, min(end + step, entry_max))
-            if marker is not None:
-                marker(asked, part)
-            gone |= self._picker.pick(wanted, asked.entries, part, self.log, is_marked=marker is not None)
+            gone |= picking(asked.entries, part)
             end, step = part.stop, 2 * step
             picked = asked._replace(entry_count=end, picked=self._picker.address)
             result = self._gather(picked, *bounds, sorted(gone))

@@ -192,3 +192,37 @@ def test_a_delayed_message_is_delivered_in_its_time(broker: ShmqBroker) -> None:
 
         eventually(is_delivered, DEADLINE_S)
     assert kept[0] >= 1000
+
+
+def test_who_wants_a_tag_gets_no_others(broker: ShmqBroker) -> None:
+    """Nor is a waiting pull answered by them."""
+    with Member(broker.address) as producer, Member(broker.address, "waiting") as member:
+        for tag in ("A", "B", "A", "B"):
+            sent = producer.send(TOPIC, tag.encode(), queue_id=0, properties=f"TAGS\x01{tag}\x02")
+            assert sent.code == ResponseCode.SUCCESS, sent.remark
+        assert tagged(member, 0, 2) == [b"A", b"A"]
+        sending = threading.Thread(target=send_late, args=(producer, ("B", "A")))
+        sending.start()
+        assert tagged(member, 4, 1, suspend_ms=10_000) == [b"A"]
+        sending.join()
+
+
+def tagged(member: Member, offset: int, count: int, suspend_ms: int = 0) -> list[bytes]:
+    """The bodies of the next messages that a pull for the tag A is given, once there are so many."""
+    found: list[bytes] = []
+
+    def pull() -> bool:
+        nonlocal offset
+        answer = member.pull(TOPIC, 0, offset, expression="A", suspend_ms=suspend_ms)
+        if answer.code == ResponseCode.SUCCESS:
+            found.extend(bytes(each.body) for each in decode_messages(answer.body))
+            offset = int(answer.fields["nextBeginOffset"])
+        return len(found) >= count
+
+    eventually(pull, DEADLINE_S)
+    return found
+
+
+def send_late(producer: Member, tags: tuple[str, ...]) -> None:
+    for tag in tags:
+        assert producer.send(TOPIC, tag.encode(), queue_id=0, properties=f"TAGS\x01{tag}\x02").code == 0

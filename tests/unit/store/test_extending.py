@@ -261,3 +261,31 @@ def test_without_a_count_nothing_is_believed(store):
     store.table.count_changes(lambda: type(store.publisher._raise())(0, NONE, 0))
     store.subscribe("g", "colour = 'red'")
     assert [each.live_from for each in store.table.snapshot()] == [NONE]
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_who_wants_a_tag_is_not_given_others_unless_nobody_can_tell(store, damage):
+    for tag in ("TagA", "TagB", "", "TagA"):
+        store.append(tag=tag)
+    store.run()
+    store.has_extensions = False
+    store.start_dispatcher()
+    begin = store.end
+    for tag in ("TagB", "TagA"):
+        store.append(tag=tag)
+    store.run(begin)
+    if damage:
+        (store.paths.extensions / "T" / "0" / f"{0:020d}").unlink()
+    result = pull(store, frozenset([TAG_A]))
+    assert result == (ReadStatus.FOUND, 6, 5 if damage else 3)
+    assert pull(store, frozenset([5]))[0] == (ReadStatus.FOUND if damage else ReadStatus.NO_MATCHED_MESSAGE)
+
+
+def test_tags_in_units_of_many_files_are_read(store):
+    for number in range(30):
+        store.append(tag="TagA" if number % 5 == 0 else "TagB")
+    store.run()
+    assert len(list((store.paths.extensions / "T" / "0").iterdir())) == 2
+    assert [pull(store, frozenset([TAG_A]), offset=at) for at in (0, 10, 20)] == [
+        (ReadStatus.FOUND, end, 2) for end in (10, 20, 30)
+    ]
