@@ -7,7 +7,7 @@ a handler but a committed offset. After a crash of its worker a replica is made 
 
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shmq.broker.bloom import bloom_of
 from shmq.broker.filters import MessageFilter
@@ -147,6 +147,12 @@ class Replica:
                 if expression is not None:
                     of_group[topic] = update
                 self.filters_generation = update.generation
+
+    def distrust_bit_maps(self) -> None:
+        """Believe no bit map of what was told until it is told again: a new conductor may not know it any more."""
+        for of_group in self.filters.values():
+            for topic, update in of_group.items():
+                of_group[topic] = replace(update, live_from=NONE)
 
     def registered_filter(self, update: FilterUpdate) -> MessageFilter:
         """The filter of a group's expression, with its bits in bit maps where these know it.

@@ -7,7 +7,7 @@ is believed only
 
   - of a message that begins at `live_from` or later, the end of the log when the word had been raised for that
     expression: it was dispatched by somebody who knew it, or without a bit map;
-  - while the word is what this reader was told of: otherwise the dispatcher may have judged by an expression that has
+  - while the word is what this reader was told of, by the conductor that is there now: otherwise the dispatcher may have judged by an expression that has
     since taken this one's place.
 
 Nothing is written here. Files are mapped when first needed, and only where they have their full size. The extension of a

@@ -6,7 +6,7 @@ that does not fit into what is left of a file ends it with a mark and begins the
 Where a queue's units end is not kept anywhere: the last published entry that holds an address tells. What lies behind
 that unit belongs to entries that nobody has seen, and is zeroed before anything is written, so that RocketMQ, which
 counts units until the first empty one, finds the same end. Where that unit cannot be read, or no entry leads to one
-though there are files, the next unit begins a new file: an offset that an entry may lead to is never used twice, or a
+though there are files and entries, the next unit begins a new file: an offset that an entry may lead to is never used twice, or a
 message could be judged by the bit map of another. Killed anywhere, a successor finds the end in the same way.
 
 A unit is on its way to the disk before the entry that leads to it is written: whoever syncs both syncs units first.
@@ -169,7 +169,7 @@ class ExtensionFiles:
         starts = named_starts(folder)
         last = last_address(queue_path(self._queue_root, *queue), max_offset)
         if last == NONE:
-            if starts and self._is_alone:
+            if starts and (self._is_alone or max_offset == 0):
                 _remove_files(folder, starts)
                 self._grown.add(folder)
                 starts = []

@@ -196,6 +196,7 @@ class NetworkWorker:
                 self._announce_all()
             case Kind.WELCOME:
                 self._is_welcome = letter.tag == self._epoch
+                self._replica.distrust_bit_maps()
             case _ if not self._is_welcome:
                 return  # it was for a predecessor of ours
             case Kind.UPDATE:

@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -43,6 +44,7 @@ class Everybody:
         self.store.add_queue(b"T", 0)
         self.dispatched = 0
         self.told = {}
+        self.document = None
         self.generation = 0
         self.reader = self.store.new_reader()
         self.pulls = 0
@@ -79,10 +81,14 @@ class Everybody:
         self.kill_the_dispatcher()
 
     def kill_the_conductor(self):
-        document = self.store.table.to_json()
+        """Its successor may not know what came last; a worker that hears of it believes nothing that was told before."""
+        now = self.store.table.to_json()
+        document = self.random.choice([now, now, self.document, None])
+        self.document = now
         self.store.start_conductor(document)
         self.store.effects.clear()
-        self.told = {}
+        self.publish()
+        self.told = {group: replace(update, live_from=NONE) for group, update in self.told.items()}
         for update in self.store.table.snapshot():
             self.hear(update)
 

@@ -3,8 +3,10 @@
 import pytest
 
 from shmq.broker.replica import read_limits
-from shmq.broker.updates import GroupUpdate, SubscriptionUpdate, TopicUpdate, decode, encode
+from shmq.broker.sql.compiling import compile_sql
+from shmq.broker.updates import FilterUpdate, GroupUpdate, SubscriptionUpdate, TopicUpdate, decode, encode
 from shmq.config.settings import Config
+from shmq.store.bit_marks import MarkedFilter
 from shmq.store.position import NONE
 from shmq.wire.heartbeat_bodies import ConsumeType, MessageModel, SubscriptionData
 from shmq.wire.topic_bodies import SubscriptionGroupConfig, TopicConfig
@@ -85,3 +87,17 @@ def test_the_settings_say_how_much_a_pull_may_take():
     assert (limits.far_count, limits.far_bytes, limits.filter_bytes) == (3, 65536, 400)
     twice = read_limits(Config(in_memory_ratio_percent=40)).near_distance_bytes
     assert abs(twice - 2 * limits.near_distance_bytes) <= 1
+
+
+def test_a_new_conductor_must_tell_again_which_bit_maps_know_an_expression(broker):
+    replica = broker.replica
+    for group in ("g", "h"):
+        replica.apply(FilterUpdate("T", group, "a = 1", 1, 100, 5))
+    before = replica.registered_filter(replica.filters["g"]["T"])
+    assert isinstance(before, MarkedFilter)
+    assert (before.live_from, before.generation, before.bit_map_bytes, len(before.bits)) == (100, 5, 14, 3)
+    replica.distrust_bit_maps()
+    replica.apply(FilterUpdate("T", "h", "a = 1", 1, 200, 6))
+    assert replica.registered_filter(replica.filters["g"]["T"]) == compile_sql("a = 1")
+    after = replica.registered_filter(replica.filters["h"]["T"])
+    assert (after.live_from, after.generation) == (200, 6)

@@ -50,6 +50,7 @@ GROUP = SubscriptionGroupConfig("g", retry_queue_count=3, retry_policy={"type": 
         SubscriptionUpdate("g", MessageModel.CLUSTERING, ConsumeType.CONSUME_POP, ()),
         FilterUpdate("T", "g", "a > 5 AND b = 'ä'", 7),
         FilterUpdate("T", "g", None, 7),
+        FilterUpdate("T", "g", "a > 5", 7, live_from=1 << 40, generation=3),
         SubscriptionUpdate("g", MessageModel.CLUSTERING, ConsumeType.CONSUME_PASSIVELY, None),
     ],
 )
