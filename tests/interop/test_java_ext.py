@@ -59,6 +59,7 @@ def mapping_endpoint(
 
 
 @pytest.mark.feature(FEATURE)
+@pytest.mark.client(f"Java {NEWEST}")
 def test_a_consumer_gets_all_that_matches_while_the_dispatcher_is_killed(
     mapping_endpoint: Endpoint, tmp_path: Path, topic: str
 ) -> None:
