@@ -8,7 +8,7 @@ from shmq.wire.codes import ResponseCode
 from tests.support.drivers import Client
 from tests.support.endpoints import Endpoint
 from tests.support.java import mqadmin
-from tests.support.mishaps import kill_conductor, kill_worker
+from tests.support.mishaps import kill_conductor, kill_near
 from tests.support.remote import Remote
 from tests.support.verdict import assert_all_sent, assert_none_missing, assert_received_intact
 
@@ -37,7 +37,7 @@ def test_what_is_refused_too_often_lies_among_the_dead_letters_and_can_be_read(
         sent = java_client.produce(warm_topic, run="r", count=COUNT, mode="batch", binary=True)
         assert_all_sent(sent, COUNT)
         consumer.wait_seen(COUNT // 2, DEADLINE_S)
-        kill_worker(endpoint)
+        kill_near(java_client, endpoint)
         kill_conductor(endpoint)
         reader = java_client.consume(dead_topic, group=f"{warm_topic}-undertaker", run="r", binary=True)
         with reader.process:

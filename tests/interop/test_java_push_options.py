@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.drivers import Client
 from tests.support.endpoints import UNDER_TEST, Endpoint, shared_endpoint
-from tests.support.mishaps import kill_worker
+from tests.support.mishaps import kill_near
 from tests.support.verdict import assert_all_sent, assert_none_missing, assert_received_intact
 
 pytestmark = pytest.mark.interop
@@ -36,7 +36,7 @@ def test_a_slow_consumer_of_batches_holds_little_and_misses_nothing(
     consumer = java_client.consume(warm_topic, group=f"{warm_topic}-group", run="r", binary=True, **options)
     with consumer.process:
         consumer.wait_seen(COUNT // 4, DEADLINE_S)
-        kill_worker(endpoint)
+        kill_near(java_client, endpoint)
         consumer.wait_seen(COUNT, DEADLINE_S)
         result = consumer.stop()
     assert_received_intact(result)
@@ -58,7 +58,7 @@ def test_each_instance_of_a_broadcasting_group_gets_everything(
         assert_all_sent(sent, COUNT)
         one.wait_seen(COUNT // 2, DEADLINE_S)
         one.process.kill()
-        kill_worker(endpoint)
+        kill_near(java_client, endpoint)
         sent = java_client.produce(warm_topic, run="r", count=COUNT, first=COUNT, mode="batch", binary=True)
         assert_all_sent(sent, COUNT)
         other.wait_seen(2 * COUNT, DEADLINE_S)
@@ -93,7 +93,7 @@ def test_a_new_group_begins_where_it_is_told(
     }
     for consumer in consumers.values():
         consumer.wait_assigned(QUEUES)
-    kill_worker(endpoint)
+    kill_near(java_client, endpoint)
     java_client.produce(warm_topic, run="r", count=COUNT, first=2 * COUNT, mode="batch", binary=True)
     for where, first in expected.items():
         consumer = consumers[where]

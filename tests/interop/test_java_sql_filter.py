@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.drivers import Client, Consumer
 from tests.support.endpoints import JAVA, UNDER_TEST, Endpoint, start_endpoint
+from tests.support.mishaps import kill_conductor, kill_near
 from tests.support.shmq_process import ShmqBroker, ShmqNameServer
 from tests.support.verdict import assert_all_sent, assert_none_missing, assert_received_intact
 
@@ -31,7 +32,7 @@ def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     started.discard()
 
 
-@pytest.mark.feature("SQL92 filters: several expressions, workers and conductor killed")
+@pytest.mark.feature("SQL92 filters: several expressions, processes killed meanwhile")
 @pytest.mark.parametrize("way", ["consume-push", "consume-lite-pull"])
 def test_each_group_gets_what_its_expression_selects(
     java_client: Client, endpoint: Endpoint, topic: str, way: str
@@ -44,8 +45,8 @@ def test_each_group_gets_what_its_expression_selects(
         for number, sql in enumerate(expressions)
     }
     try:
-        kill(endpoint, "net-0")
-        kill(endpoint, "conductor")
+        kill_near(client, endpoint)
+        kill_conductor(endpoint)
         produce(client, topic, COUNT // 2)
         for sql, consumer in groups.items():
             assert_selected(consumer, sql)
@@ -105,11 +106,3 @@ def assert_selected(consumer: Consumer, sql: str) -> None:
     assert_received_intact(result)
     assert_none_missing(consumer.seen, wanted)
     assert consumer.seen == set(wanted)
-
-
-def kill(endpoint: Endpoint, name: str) -> None:
-    """End a process of our broker; RocketMQ's is one process."""
-    if isinstance(endpoint.broker, ShmqBroker):
-        for worker in endpoint.broker.workers():
-            if worker.name() == f"shmq-{name}":
-                worker.kill()
