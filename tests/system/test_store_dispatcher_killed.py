@@ -57,6 +57,8 @@ def test_a_dispatcher_killed_anywhere_is_followed_by_one_that_goes_on(tmp_path, 
     for _ in range(RECORDS):
         store.append(b"T", chance.randrange(QUEUES), tag=chance.choice("ABC"), store_ms=store.end)
     store.start_dispatcher()
+    if has_extensions:
+        store.shared.refresh()
     store.dispatch.step(0, store.records[1][0], 1)  # compiles, so that no child must
     total = store.queues.max[:QUEUES]
     kills = 0
