@@ -100,6 +100,7 @@ class Flusher:
             self._segments.append(self._directory.open(start, writable=False))
         self._segments.append(segment)
         self._prepare_duty()
+        self._tell_flushed()  # a predecessor may have died before it did
         self._ahead.start(segment)
         self._thread.start()
 
@@ -159,7 +160,6 @@ class Flusher:
         thorough_ns = self._config.flush_thorough_interval_ms * 1_000_000
         checkpoint_at = time.monotonic_ns()
         thorough_at = checkpoint_at + thorough_ns
-        self._tell_flushed()  # a predecessor may have died before it did
         while True:
             store_word(self._duty_at + group_commit.WANTED, 0)  # before anything is looked at
             if self._stopping:

@@ -127,9 +127,11 @@ class Popping(RuleBasedStateMachine):
 
     @rule(shift=st.sampled_from([-2, -1, 1, 2]))
     def pop_where_another_was_quicker(self, shift):
-        self.hear_others()
-        expected = max(self.model.cursor, 0) + shift
-        if expected not in (self.model.cursor, NONE):
+        is_heard = self.committed in (NONE, self.model.table)
+        cursor = self.model.cursor if is_heard else self.committed
+        expected = max(cursor, 0) + shift
+        if expected not in (cursor, NONE):
+            self.hear_others()
             assert self.ask_pop(expected, expected, expected + 1, [expected], 10) == [MOVED]
 
     def ask_pop(self, expected, begin, end, offsets, invisible_ms):

@@ -226,15 +226,18 @@ class Bench:
         class Left:
             """As `workers.transacting.Predecessor`."""
 
-            count = len(bench.ring)
-            before = len(bench.records) + sum(len(append.records) for append, _ in bench.ring)
+            def __init__(self):
+                self.submitted = [append for append, _ in bench.ring]
+                self.end = None
 
             @property
             def is_settled(self):
-                return len(bench.records) >= self.before
+                if self.end is None and not any(append in self.submitted for append, _ in bench.ring):
+                    self.end = len(bench.records)
+                return self.end is not None
 
             def finals(self, begin, _sizes):
-                for at, record in list(bench.records[: self.before]):
+                for at, record in list(bench.records[: self.end]):
                     if at >= begin and record.sys_flag & TRANSACTION_MASK == COMMIT:
                         yield [(at, record.prepared_position)]
 

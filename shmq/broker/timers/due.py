@@ -135,8 +135,12 @@ class Timers:
         batch, self._failed = self._failed, []
         while not batch:
             self._take_new(marks)
+            # What is taken back may come last: one that waited in another slot, and was rolled on late.
+            has_any = self._at < len(self._rows) or bool(self._recalled)
+            if has_any and not self._may_begin(now_ms, marks):
+                break
             if self._at < len(self._rows):
-                if not self._may_begin(now_ms, marks) or int(self._rows["due_ms"][self._at]) > now_ms:
+                if int(self._rows["due_ms"][self._at]) > now_ms:
                     break
                 batch = self._collect(now_ms)
             elif not self._move(now_ms, marks):

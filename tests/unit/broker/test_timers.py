@@ -81,6 +81,22 @@ def test_a_message_that_is_taken_back_does_not_come(small):
     assert small.keys() == [other]
 
 
+def test_a_recall_is_heeded_though_its_message_is_rolled_on_late(tmp_path):
+    small = SmallTimers(tmp_path, roll_slots=8)
+    first, _ = small.send(TIMER_DELIVER_MS=NOW_MS + 1)
+    key, _ = small.send(TIMER_DELIVER_MS=NOW_MS + 8001)
+    small.look()
+    small.now_ms += 8000
+    small.look()
+    assert len(small.pending) == 1  # until it is stored, nothing that is due later goes on
+    small.recall(key, NOW_MS + 8000)
+    small.now_ms += 1050
+    small.work()
+    small.pass_ms(20_000)
+    assert small.keys() == [first]
+    small.close()
+
+
 def test_a_recall_of_the_last_moment_is_heeded(small):
     key, _ = small.send(TIMER_DELIVER_MS=NOW_MS + 5001)
     small.pass_ms(5001)
