@@ -167,5 +167,12 @@ class Process:
 def assert_gone(processes: Sequence[psutil.Process], deadline_s: float = STOP_DEADLINE_S) -> None:
     """Fail where one of the processes is still alive when the deadline passes."""
     _, alive = psutil.wait_procs(list(processes), timeout=deadline_s)
-    still_there = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    still_there = [process for process in alive if not _is_dead(process)]
     assert not still_there, f"still running: {still_there}"
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

@@ -15,6 +15,7 @@ from shmq.wire.command import Command
 from shmq.wire.message import decode_messages
 from tests.support.inmate import WAT_BODY_A
 from tests.support.member import Member
+from tests.support.processes import assert_gone
 from tests.support.remote import Remote, pull_request
 from tests.support.shmq_process import ShmqBroker, ShmqFilterServer
 from tests.support.waiting import eventually
@@ -179,7 +180,7 @@ def test_killed_it_leaves_no_filter_behind(doomed: ShmqFilterServer) -> None:
     inmates = doomed.process.descendants()
     assert inmates
     os.kill(doomed.process.pid, signal.SIGKILL)
-    eventually(lambda: not any(each.is_running() and each.status() != "zombie" for each in inmates))
+    assert_gone(inmates)
 
 
 def test_other_requests_are_not_its_business(filters: ShmqFilterServer) -> None:

@@ -304,7 +304,7 @@ def test_a_process_of_the_broker_killed_under_local_load_loses_and_doubles_nothi
                 producer.send_many([b"%08d" % (sent + each) for each in range(100)])
                 sent += 100
             producer.flush("dispatched", 60)
-            assert own_broker.worker(victim).pid != before.pid
+            eventually(lambda before=before: own_broker.worker(victim).pid != before.pid)
         assert LocalProducer(producer.session, "made-after").send_wait(b"x").queue_offset == 0
     with LocalConsumer(own_broker.broker_name, "g-load", "load", queues=(0,), from_="earliest") as consumer:
         assert read_all(consumer, sent) == [b"%08d" % number for number in range(sent)]

@@ -303,7 +303,7 @@ def test_a_process_killed_while_files_go_changes_nothing(aging: Aging, victim: s
     aging.ask(RequestCode.DELETE_EXPIRED_COMMITLOG)
     eventually(lambda: aging.log_starts[0] > 0)
     os.kill(before.pid, signal.SIGKILL)
-    eventually(lambda: not psutil.pid_exists(before.pid) or before.status() == psutil.STATUS_ZOMBIE)
+    psutil.wait_procs([before], timeout=30)
     aging.wait_trimmed(begin)
     aging.check(begin)
     aging.send(5)
