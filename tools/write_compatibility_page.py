@@ -84,6 +84,8 @@ DIFFERENCES: Final = """\
   Python or WebAssembly: Java sources are refused. A Java client that subscribes by a class finds no filter
   server where there is none, and pulls nothing.
 - A client is listed once in its group, even while an old connection of its own is still open.
+- The embedded name server keeps its own broker's routes while the conductor, whose connection it is, is replaced. A name
+  server elsewhere, Java's or ours, drops them when that connection closes, until the next conductor has registered.
 - Pop: what is out lies in one table (`pop/pop.db`), and neither in the revive topics nor in `consumerOrderInfo.json`; a Java
   broker that opens the store does not know what was out at that moment, and does not give it again: let it come to its end
   first. A message that was not acknowledged comes again when its time is over,

@@ -378,10 +378,7 @@ class Conductor:
         """Write the documents that changed."""
         if self._saving.is_noted(DocumentName.CONSUMER_OFFSETS):
             self._answers.settle()  # an offset is saved only where its flights are
-        now_ms = wall_ms()
-        saved = self._saving.save(
-            lambda name: self._state.document(name, now_ms), now_ms, at_once=self._is_stopping
-        )
+        saved = self._saving.save(self._state.document, wall_ms(), at_once=self._is_stopping)
         if DocumentName.TRANSACTIONS in saved:
             self._state.transactions.note_saved()
 
@@ -398,7 +395,6 @@ class Conductor:
         self._save()
 
     def _clean(self, now_ms: int) -> int:  # noqa: ARG002 - every duty is told the time
-        interval_ms = self._config.clean_interval_ms
-        pace_ms = interval_ms if self._retention.is_eager else self._company.pace(interval_ms)
+        was_eager, interval_ms = self._retention.is_eager, self._config.clean_interval_ms
         self._retention.look()
-        return pace_ms
+        return interval_ms if was_eager else self._company.pace(interval_ms)

@@ -40,7 +40,7 @@ class Saving:
         return name in self._unsaved
 
     def save(
-        self, content_of: Callable[[DocumentName], Any], now_ms: int, *, at_once: bool
+        self, content_of: Callable[[DocumentName, int], Any], now_ms: int, *, at_once: bool
     ) -> set[DocumentName]:
         """Write the documents that changed, soon after a failure only where it must be at once; return which are saved."""
         saved: set[DocumentName] = set()
@@ -48,7 +48,7 @@ class Saving:
             return saved
         for name in sorted(self._unsaved):
             try:
-                content = content_of(name)
+                content = content_of(name, now_ms)
                 if content != self._saved.get(name):
                     self._documents[name].persist(content)
                     self._saved[name] = content

@@ -9,9 +9,10 @@ from typing import Any, Final, Protocol
 
 from shmq.broker.metadata import Metadata
 from shmq.broker.outcome import Appended
+from shmq.broker.transactions.decisions import Operation
 from shmq.broker.transactions.recovery import TransactionRecovery
 from shmq.broker.transactions.rounds import Batch
-from shmq.broker.transactions.table import RETRY_MS, SETTLE_MS, Operation
+from shmq.broker.transactions.table import RETRY_MS, SETTLE_MS
 from shmq.errors import StoreError
 from shmq.store.position import NONE
 from shmq.store.store_files import StoreSizes

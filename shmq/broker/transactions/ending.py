@@ -6,8 +6,8 @@ from typing import Final
 from shmq.broker.limits import append_bytes_max
 from shmq.broker.metadata import Metadata
 from shmq.broker.outcome import Append, Appended, Await, Channel, Outcome, Peer, PutStatus, Reply
+from shmq.broker.transactions.decisions import Decision
 from shmq.broker.transactions.half_messages import Half, find_expired, find_half
-from shmq.broker.transactions.table import Decision
 from shmq.errors import RequestError
 from shmq.store.position import NONE
 from shmq.store.record import size_of

@@ -35,10 +35,10 @@ from shmq.broker.effects import DocumentName, Effect, Persist
 from shmq.broker.names import TRANSACTION_GROUP
 from shmq.broker.offsets import Offsets
 from shmq.broker.outcome import Appended
+from shmq.broker.transactions.decisions import Decision, Operation
 from shmq.broker.transactions.half_messages import operation
 from shmq.store.host import Host
 from shmq.store.position import NONE
-from shmq.store.record import NewRecord
 from shmq.wire.members import as_integer, as_object, integer_of, object_of
 
 RETRY_MS: Final = 1000  # how long is waited after an append has failed
@@ -50,36 +50,6 @@ EXPIRED_MAX: Final = 65_536
 Wake = Callable[[], None]
 _SETTLED: Final = "settledPosition"
 _EXPIRED: Final = "expired"
-
-
-@dataclass(slots=True, eq=False)
-class Decision:
-    """A transaction that is decided, until its operation is stored.
-
-    Attributes:
-        root: of the transaction.
-        offsets: of its half messages that the operation must name.
-        host: the broker's, for the record.
-        is_closed: whether it is decided whatever becomes of the operation: not so for a rollback.
-        expired_position: where the half message lies of one that had been given up.
-        is_stored: whether the operation is.
-    """
-
-    root: int
-    offsets: tuple[int, ...]
-    host: Host
-    is_closed: bool
-    expired_position: int = NONE
-    is_stored: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Operation:
-    """An operation that is to be stored; it must be settled in the end."""
-
-    slot: int
-    record: NewRecord
-    decisions: tuple[Decision, ...]
 
 
 class Places(NamedTuple):

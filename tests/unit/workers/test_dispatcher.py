@@ -1,6 +1,7 @@
 import os
 import struct
 import time
+from itertools import count
 
 import pytest
 from structlog.testing import capture_logs
@@ -383,8 +384,13 @@ def test_units_are_synced_before_the_entries_that_lead_to_them(extended, monkeyp
     monkeypatch.setattr("shmq.workers.dispatcher.sync_files", synced.append)
     extended.append(QUEUES[0], QUEUES[1])
     extended.dispatcher.do_work(0)
-    extended.dispatcher.do_work(1 << 60)
-    eventually(lambda: len(synced) > 0)
+    later_ns = count(1 << 60, 1 << 40)
+
+    def is_synced():
+        extended.dispatcher.do_work(next(later_ns))  # not while the indexer's files are being synced
+        return len(synced) > 0
+
+    eventually(is_synced)
     roots = [path.relative_to(extended.paths.root).parts[0] for path in synced[0].files]
     assert roots == ["consumequeue_ext"] * 2 + ["consumequeue"] * 2
 
