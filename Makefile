@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 # Files of tests run two at a time: they mostly wait, for processes and for clocks.
-BESIDE := --numprocesses $(TEST_PROCESSES) --dist loadfile
+BESIDE := --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 INTEROP := $(PYTEST) -m interop tests/interop $(BESIDE)
 NATS_VERSION := v2.10.22
 

@@ -13,6 +13,7 @@ from tests.support.java import CLIENT_MODULES
 from tests.support.java_build import build
 
 _topics = itertools.count()
+_LONG = {"test_store_exchange", "test_retention", "test_java_reset", "test_java_transactions"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -20,6 +21,11 @@ def pytest_configure(config: pytest.Config) -> None:
     table = make_feature_table()
     if table is not None:
         config.pluginmanager.register(table)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: two run at a time, and one of these at the end would run alone."""
+    items.sort(key=lambda item: item.path.stem not in _LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)

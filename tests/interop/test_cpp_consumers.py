@@ -16,9 +16,9 @@ from tests.support.endpoints import SHMQ, UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.java import mqadmin
 from tests.support.member import Member
 from tests.support.mishaps import kill_conductor, kill_dispatcher, kill_worker
-from tests.support.ports import free_broker_port
 from tests.support.remote import Remote
-from tests.support.shmq_process import ShmqBroker, ShmqNameServer
+from tests.support.revivable import Revivable
+from tests.support.shmq_process import ShmqBroker
 from tests.support.verdict import assert_none_missing, assert_received_intact, assert_received_once
 from tests.support.waiting import eventually
 
@@ -197,39 +197,17 @@ def test_the_second_consumer_of_a_group_starts_where_the_first_has_committed(
 @pytest.mark.skipif(SHMQ not in UNDER_TEST, reason="of our broker")
 def test_clients_come_back_to_a_broker_that_was_killed_and_starts_anew(topic: str, tmp_path: Path) -> None:
     """This client waits for an answer to what it had asked, though the connection is gone: half a minute."""
-    name_server = ShmqNameServer(tmp_path / "namesrv")
-    port, store = free_broker_port(), tmp_path / "store"
-
-    def start(number: int) -> ShmqBroker:
-        return ShmqBroker(
-            tmp_path / f"broker-{number}",
-            store_root=store,
-            broker_name="revived",
-            namesrv_addresses=name_server.address,
-            port=port,
-        )
-
-    brokers = [start(0)]
-
-    def revive() -> None:
-        brokers[-1].kill()
-        brokers[-1].discard()
-        brokers.append(start(1))
-
-    client = Client(CPP, name_server.address, tmp_path)
-    try:
+    with Revivable(tmp_path, "revived") as revivable:
+        client = Client(CPP, revivable.namesrv_address, tmp_path)
         client.produce(topic, run="warm", count=1, mode="sync")
         consumer = client.consume(topic, group=f"{topic}-group", run="r")
         with consumer.process:
+            mishap = revivable.revive
             sent = client.produce(
-                topic, run="r", count=COUNT, mode="sync", until_stored=True, timeout_ms=2000, amid=revive
+                topic, run="r", count=COUNT, mode="sync", until_stored=True, timeout_ms=2000, amid=mishap
             )
             assert sent["sent"] == COUNT
             consumer.wait_seen(COUNT, DEADLINE_S)
             result = consumer.stop()
-        assert_received_intact(result)
-        assert_none_missing(consumer.seen, range(COUNT))
-        brokers[-1].stop()
-    finally:
-        brokers[-1].discard()
-        name_server.process.kill()
+    assert_received_intact(result)
+    assert_none_missing(consumer.seen, range(COUNT))

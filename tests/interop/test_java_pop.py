@@ -15,9 +15,9 @@ from tests.support.body import PROPERTY, body_of, keys_of, property_of, tag_of
 from tests.support.drivers import Client, Consumer
 from tests.support.endpoints import JAVA, SHMQ, UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.java import CLIENT_MODULES, mqadmin
-from tests.support.ports import free_broker_port
 from tests.support.remote import Remote
-from tests.support.shmq_process import ShmqBroker, ShmqNameServer
+from tests.support.revivable import Revivable
+from tests.support.shmq_process import ShmqBroker
 from tests.support.verdict import assert_none_missing, assert_received_intact
 from tests.support.waiting import eventually
 
@@ -144,35 +144,16 @@ def test_what_is_refused_for_ever_is_a_dead_letter(
 @pytest.mark.feature("Pop: what was popped survives a broker of which every process is killed")
 @pytest.mark.skipif(SHMQ not in UNDER_TEST, reason="of our broker")
 def test_a_broker_that_is_killed_whole_gives_what_was_not_acknowledged(topic: str, tmp_path: Path) -> None:
-    name_server = ShmqNameServer(tmp_path / "namesrv")
-    port, store = free_broker_port(), tmp_path / "store"
-
-    def start(number: int) -> ShmqBroker:
-        return ShmqBroker(
-            tmp_path / f"broker-{number}",
-            store_root=store,
-            broker_name="popped",
-            namesrv_addresses=name_server.address,
-            port=port,
-        )
-
-    broker = start(0)
-    client = Client(NEWEST, name_server.address, tmp_path)
-    try:
-        pop_by(broker.address, name_server.address, tmp_path, topic)
+    with Revivable(tmp_path, "popped") as revivable:
+        client = Client(NEWEST, revivable.namesrv_address, tmp_path)
+        pop_by(revivable.broker.address, revivable.namesrv_address, tmp_path, topic)
         consumer = consumer_of(client, topic)
         with consumer.process:
             consumer.wait_assigned(ANY_QUEUE)
-            send(broker.address, topic)
+            send(revivable.broker.address, topic)
             consumer.wait_seen(COUNT // 4, DEADLINE_S)
-            broker.kill()
-            broker.discard()
-            broker = start(1)
+            revivable.revive()
             consumer.wait_seen(COUNT, DEADLINE_S)
             result = consumer.stop()
-        assert_received_intact(result)
-        assert_none_missing(consumer.seen, range(COUNT))
-        broker.stop()
-    finally:
-        broker.discard()
-        name_server.process.kill()
+    assert_received_intact(result)
+    assert_none_missing(consumer.seen, range(COUNT))
