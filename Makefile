@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 RUN_ARGS ?=
 REPORT_ARGS ?=
 TEST_PROCESSES ?= 2
+INTEROP_PROCESSES ?= 3
 CRASH_ARGS ?= --seconds 600
 KILL_ARGS ?= --cycles 200
 
@@ -13,9 +14,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-# Files of tests run two at a time: they mostly wait, for processes and for clocks.
-BESIDE := --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-INTEROP := $(PYTEST) -m interop tests/interop $(BESIDE)
+# Some files of tests run at a time: they mostly wait, for processes and for clocks.
+BESIDE := --dist loadfile --no-loadscope-reorder
+INTEROP := $(PYTEST) -m interop tests/interop --numprocesses $(INTEROP_PROCESSES) $(BESIDE)
 NATS_VERSION := v2.10.22
 
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ run: $(VENV)/.installed ## Start a broker and its name server here, with store a
 	SHMQ_LOG_DIRECTORY=.run/logs exec $(BIN)/shmq-supervisor --store-root .run/store $(RUN_ARGS)
 
 test: $(VENV)/.installed-test ## Run every test that needs nothing but Python
-	$(PYTEST) -m "not interop" $(BESIDE) $(PYTEST_ARGS)
+	$(PYTEST) -m "not interop" --numprocesses $(TEST_PROCESSES) $(BESIDE) $(PYTEST_ARGS)
 
 crash: $(VENV)/.installed-test ## Kill brokers two hundred times, cut the power of others for ten minutes (docs/reliability.md)
 	$(BIN)/python -m tests.crash.kills $(KILL_ARGS)

@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: two run at a time, and one of these at the end would run alone."""
+    """Begin with the files that take longest: some run at a time, and one of these at the end would run alone."""
     items.sort(key=lambda item: item.path.stem not in _LONG)
 
 
