@@ -84,6 +84,8 @@ DIFFERENCES: Final = """\
   Python or WebAssembly: Java sources are refused. A Java client that subscribes by a class finds no filter
   server where there is none, and pulls nothing.
 - A client is listed once in its group, even while an old connection of its own is still open.
+- A group without offsets begins a young topic at its first message while that is in memory: that it is, is told by how far
+  it lies from the log's end (`accessMessageInMemoryMaxRatio`), as in brokers of 4.x; those of 5.3 ask the system.
 - The embedded name server keeps its own broker's routes while the conductor, whose connection it is, is replaced. A name
   server elsewhere, Java's or ours, drops them when that connection closes, until the next conductor has registered.
 - Pop: what is out lies in one table (`pop/pop.db`), and neither in the revive topics nor in `consumerOrderInfo.json`; a Java

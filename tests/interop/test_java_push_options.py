@@ -8,6 +8,7 @@ import pytest
 from tests.support.drivers import Client
 from tests.support.endpoints import UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.mishaps import kill_near
+from tests.support.shmq_process import ShmqBroker
 from tests.support.verdict import assert_all_sent, assert_none_missing, assert_received_intact
 
 pytestmark = pytest.mark.interop
@@ -75,6 +76,8 @@ def test_each_instance_of_a_broadcasting_group_gets_everything(
 def test_a_new_group_begins_where_it_is_told(
     java_client: Client, warm_topic: str, endpoint: Endpoint
 ) -> None:
+    if not isinstance(endpoint.broker, ShmqBroker):
+        pytest.skip("RocketMQ's 5.3.3 asks the system whether a message is in memory, and here they all are")
     java_client.produce(warm_topic, run="r", count=COUNT, mode="batch", binary=True)
     time.sleep(1.1)  # clients name a time in whole seconds
     between_ms = time.time_ns() // 1_000_000
