@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from shmq.store import properties as property_text
@@ -15,6 +14,7 @@ from tests.support.body import PROPERTY, body_of, keys_of, property_of, tag_of
 from tests.support.drivers import Client, Consumer
 from tests.support.endpoints import JAVA, SHMQ, UNDER_TEST, Endpoint, shared_endpoint
 from tests.support.java import CLIENT_MODULES, mqadmin
+from tests.support.mishaps import kill_conductor, kill_worker
 from tests.support.remote import Remote
 from tests.support.revivable import Revivable
 from tests.support.shmq_process import ShmqBroker
@@ -78,14 +78,6 @@ def consumer_of(client: Client, topic: str, **options: object) -> Consumer:
     return client.consume(topic, **(given | options))
 
 
-def kill_process(endpoint: Endpoint, name: str) -> None:
-    """Kill one of our broker's processes; a Java broker has none to spare."""
-    if isinstance(endpoint.broker, ShmqBroker):
-        victim = endpoint.broker.worker(name)
-        victim.kill()
-        psutil.wait_procs([victim], timeout=30)
-
-
 @pytest.mark.feature("Pop: push consumer in pop mode, killed with the conductor and a network worker")
 def test_nothing_is_missing_when_a_consumer_and_the_broker_s_processes_are_killed(
     pop_endpoint: Endpoint, topic: str, tmp_path: Path
@@ -101,9 +93,9 @@ def test_nothing_is_missing_when_a_consumer_and_the_broker_s_processes_are_kille
         send(pop_endpoint.broker.address, topic)
         second.wait_seen(COUNT // 4, DEADLINE_S)
         first.process.kill()
-        kill_process(pop_endpoint, "conductor")
+        kill_conductor(pop_endpoint)
         second.wait_seen(COUNT // 3, DEADLINE_S)
-        kill_process(pop_endpoint, "net-0")
+        kill_worker(pop_endpoint)
         second.wait_seen(COUNT, DEADLINE_S)
         result = second.stop()
     assert_received_intact(result)
@@ -131,7 +123,7 @@ def test_what_is_refused_for_ever_is_a_dead_letter(
             consumer.wait_assigned(ANY_QUEUE)
             send(pop_endpoint.broker.address, topic)
             consumer.wait_seen(COUNT - COUNT // REFUSED_EVERY, DEADLINE_S)
-            kill_process(pop_endpoint, "conductor")
+            kill_conductor(pop_endpoint)
             dead_letters = f"%DLQ%{group}"
             eventually(lambda: remote.max_offset(dead_letters, 0) >= COUNT // REFUSED_EVERY, DEADLINE_S)
             dead = remote.read_queue(dead_letters, 0)

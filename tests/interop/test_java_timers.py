@@ -5,13 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support.drivers import Client
 from tests.support.endpoints import JAVA, SHMQ, UNDER_TEST, Endpoint, start_endpoint
 from tests.support.java import CLIENT_MODULES
-from tests.support.shmq_process import ShmqBroker
+from tests.support.mishaps import kill_conductor
 from tests.support.verdict import assert_none_missing, assert_received_once
 
 pytestmark = pytest.mark.interop
@@ -40,14 +39,6 @@ def timed_endpoint(
         yield started
     finally:
         started.discard()
-
-
-def kill_conductor(endpoint: Endpoint) -> None:
-    """Where the broker is ours: kill the process that has the timers."""
-    if isinstance(endpoint.broker, ShmqBroker):
-        victim = endpoint.broker.worker("conductor")
-        victim.kill()
-        psutil.wait_procs([victim], timeout=30)
 
 
 @pytest.mark.feature("Messages at any moment: delays in ms and s, times, recalls")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 import pytest
 
 from tests.support.drivers import Client
@@ -20,8 +19,8 @@ from tests.support.endpoints import (
     start_endpoint,
 )
 from tests.support.java import CLIENT_MODULES
+from tests.support.mishaps import kill_conductor
 from tests.support.processes import Process
-from tests.support.shmq_process import ShmqBroker
 from tests.support.verdict import assert_none_missing, assert_received_intact, assert_received_once
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
@@ -55,10 +54,7 @@ def test_what_is_committed_comes_once_and_nothing_else(
     producer = transact(java_client, topic, count=COUNT, threads=8)
     with consumer.process, producer:
         wait_for(producer, lambda got: got["sent"] >= COUNT // 3)
-        if isinstance(endpoint.broker, ShmqBroker):
-            victim = endpoint.broker.worker("conductor")
-            victim.kill()
-            psutil.wait_procs([victim], timeout=30)
+        kill_conductor(endpoint)
         wait_for(producer, lambda got: got["sent"] == COUNT and got["checked"] >= COUNT // 2)
         consumer.wait_seen(COUNT // 2, DEADLINE_S)
         finish(producer)

@@ -34,4 +34,4 @@ def kill_dispatcher(endpoint: Endpoint) -> None:
 
 def _kill(endpoint: Endpoint, name: str) -> None:
     if isinstance(endpoint.broker, ShmqBroker):
-        endpoint.broker.worker(name).kill()
+        endpoint.broker.kill_worker(name)

@@ -90,6 +90,13 @@ class ShmqBroker:
         eventually(look)
         return found[0]
 
+    def kill_worker(self, name: str) -> psutil.Process:
+        """Kill the child of that name, and wait until it is gone; return it."""
+        victim = self.worker(name)
+        victim.kill()
+        psutil.wait_procs([victim], timeout=STOP_DEADLINE_S)
+        return victim
+
     def workers(self) -> list[psutil.Process]:
         """Return every process below the supervisor."""
         return self.process.descendants()

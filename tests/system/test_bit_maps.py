@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import psutil
 import pytest
 
 from shmq.store.queue_entry import EXTENSION_MAX
@@ -97,9 +96,7 @@ class Sending:
 
 def kill(broker: ShmqBroker, name: str) -> None:
     """End a process, and wait for its successor."""
-    victim = broker.worker(name)
-    victim.kill()
-    psutil.wait_procs([victim], timeout=30)
+    victim = broker.kill_worker(name)
     assert broker.worker(name).pid != victim.pid
 
 

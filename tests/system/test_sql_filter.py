@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import psutil
 import pytest
 
 from shmq.client.consumer import PullConsumer
@@ -83,12 +82,6 @@ def read(consumer: PullConsumer, wanted: int) -> list[int]:
     return got
 
 
-def kill(broker: ShmqBroker, name: str) -> None:
-    victim = broker.worker(name)
-    victim.kill()
-    psutil.wait_procs([victim], timeout=30)
-
-
 def test_a_group_gets_what_its_expression_says_whoever_is_killed(broker: ShmqBroker) -> None:
     fill(broker, "killed", range(COUNT // 2))
     settings = ConsumerSettings(
@@ -97,7 +90,7 @@ def test_a_group_gets_what_its_expression_says_whoever_is_killed(broker: ShmqBro
     with PullConsumer("killed", broker.namesrv_address, settings) as consumer:
         got = read(consumer, 50)
         for name in ("conductor", "net-0", "dispatcher", "net-1"):
-            kill(broker, name)
+            broker.kill_worker(name)
         fill(broker, "killed", range(COUNT // 2, COUNT))
         got += read(consumer, len(WANTED - set(got)))
     assert sorted(got) == sorted(WANTED)
@@ -110,7 +103,7 @@ def test_a_registered_expression_filters_what_is_pulled(broker: ShmqBroker) -> N
         member.join("registered-g", "registered", "seq < 20 AND color IS NULL", kind="SQL92")
         answer = member.pull_as("registered-g", "registered", 0)
         assert answer.code == ResponseCode.SUCCESS
-        kill(broker, "conductor")
+        broker.kill_worker("conductor")
         assert member.pull_as("registered-g", "registered", 0).body == answer.body
         member.join("registered-g", "registered", "seq <", version=2, kind="SQL92")
         wrong = member.pull_as("registered-g", "registered", 0, version=2)
